@@ -1,0 +1,311 @@
+/* Masking and UTF-8 kernels in three forms. The UTF-8 ones only say how far the text is certainly
+ * good; whatever is near an error or an end goes through the state machine in utf8.c, so that
+ * these may be simple. */
+#include "base/cpu.h"
+#include "base/utf8.h"
+
+static uint64_t mask_portable(uint8_t *data, size_t len, uint32_t key)
+{
+    uint64_t wide = (uint64_t)key << 32 | key, seen = 0, word;
+    size_t i = 0;
+    for (; i + 8 <= len; i += 8) {
+        memcpy(&word, data + i, 8);
+        word ^= wide;
+        seen |= word;
+        memcpy(data + i, &word, 8);
+    }
+    uint8_t bytes[4];
+    memcpy(bytes, &key, 4);
+    for (; i < len; i++) {
+        data[i] ^= bytes[i & 3];
+        seen |= data[i];
+    }
+    return seen;
+}
+
+/* How many bytes at the end of data[0..len) belong to a character that is not complete there. */
+static size_t open_tail(const uint8_t *data, size_t len)
+{
+    for (size_t back = 1; back <= 3 && back <= len; back++) {
+        uint8_t c = data[len - back];
+        if (c >= 0xc0)
+            return back < (c >= 0xf0 ? 4u : c >= 0xe0 ? 3u : 2u) ? back : 0;
+        if (c < 0x80)
+            return 0;
+    }
+    return 0;
+}
+
+/* Skips ASCII; the state machine does the rest. */
+static size_t utf8_portable(const uint8_t *data, size_t len)
+{
+    size_t i = 0;
+    while (i < len) {
+        uint64_t word;
+        while (i + 8 <= len && (memcpy(&word, data + i, 8), (word & 0x8080808080808080u) == 0))
+            i += 8;
+        size_t block = mdg_min_size(len - i, 64);
+        uint8_t state = mdg_utf8_step(MDG_UTF8_START, data + i, block);
+        if (state == MDG_UTF8_BAD)
+            return i;
+        if (state == MDG_UTF8_START) {
+            i += block;
+            continue;
+        }
+        size_t open = open_tail(data + i, block);
+        if (open == block || block < 64)
+            return i + block - open;
+        i += block - open;
+    }
+    return i;
+}
+
+static const struct mdg_cpu portable = {"portable", mask_portable, utf8_portable};
+
+#if MDG_CPU_X86
+#include <immintrin.h>
+
+__attribute__((target("avx2"))) static uint64_t mask_avx2(uint8_t *data, size_t len, uint32_t key)
+{
+    if (len < 32)
+        return mask_portable(data, len, key);
+    const __m256i k = _mm256_set1_epi32((int)key);
+    __m256i seen = _mm256_setzero_si256();
+    size_t i = 0;
+    for (; i + 64 <= len; i += 64) {
+        __m256i *at = (__m256i *)(void *)(data + i);
+        __m256i a = _mm256_xor_si256(_mm256_loadu_si256(at), k);
+        __m256i b = _mm256_xor_si256(_mm256_loadu_si256(at + 1), k);
+        _mm256_storeu_si256(at, a);
+        _mm256_storeu_si256(at + 1, b);
+        seen = _mm256_or_si256(seen, _mm256_or_si256(a, b));
+    }
+    uint64_t high = _mm256_movemask_epi8(seen) ? 0x80 : 0;
+    return high | mask_portable(data + i, len - i, key);
+}
+
+/* The lookup method: three 16-entry tables, indexed by the high and low half of the byte before
+ * and the high half of the byte itself, whose bits name the errors that are still possible; an
+ * error is real when all three agree (Keiser and Lemire, "Validating UTF-8 In Less Than One
+ * Instruction Per Byte", 2021, section 6). */
+enum {
+    TOO_SHORT = 1 << 0, /* a lead without its continuation */
+    TOO_LONG = 1 << 1,  /* ASCII followed by a continuation */
+    OVERLONG_3 = 1 << 2,
+    TOO_LARGE = 1 << 3, /* above U+10FFFF */
+    SURROGATE = 1 << 4,
+    OVERLONG_2 = 1 << 5,
+    TOO_LARGE_1000 = 1 << 6,
+    OVERLONG_4 = 1 << 6,
+    TWO_CONTS = 1 << 7,
+    CARRY = TOO_SHORT | TOO_LONG | TWO_CONTS
+};
+
+#define OF(x) (char)(x)
+
+__attribute__((target("avx2"))) static inline __m256i lut(const uint8_t row[16], __m256i index)
+{
+    const __m128i r = _mm_loadu_si128((const __m128i *)(const void *)row);
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(r), index);
+}
+
+/* The 32 bytes that end `n` bytes before the end of `now`. */
+#define PREV(now, before, n)                                                                       \
+    _mm256_alignr_epi8(now, _mm256_permute2x128_si256(before, now, 0x21), 16 - (n))
+
+static const uint8_t by_high_1[16] = {TOO_LONG,
+                                      TOO_LONG,
+                                      TOO_LONG,
+                                      TOO_LONG,
+                                      TOO_LONG,
+                                      TOO_LONG,
+                                      TOO_LONG,
+                                      TOO_LONG,
+                                      TWO_CONTS,
+                                      TWO_CONTS,
+                                      TWO_CONTS,
+                                      TWO_CONTS,
+                                      TOO_SHORT | OVERLONG_2,
+                                      TOO_SHORT,
+                                      TOO_SHORT | OVERLONG_3 | SURROGATE,
+                                      TOO_SHORT | TOO_LARGE | TOO_LARGE_1000 | OVERLONG_4};
+static const uint8_t by_low_1[16] = {CARRY | OVERLONG_3 | OVERLONG_2 | OVERLONG_4,
+                                     CARRY | OVERLONG_2,
+                                     CARRY,
+                                     CARRY,
+                                     CARRY | TOO_LARGE,
+                                     CARRY | TOO_LARGE | TOO_LARGE_1000,
+                                     CARRY | TOO_LARGE | TOO_LARGE_1000,
+                                     CARRY | TOO_LARGE | TOO_LARGE_1000,
+                                     CARRY | TOO_LARGE | TOO_LARGE_1000,
+                                     CARRY | TOO_LARGE | TOO_LARGE_1000,
+                                     CARRY | TOO_LARGE | TOO_LARGE_1000,
+                                     CARRY | TOO_LARGE | TOO_LARGE_1000,
+                                     CARRY | TOO_LARGE | TOO_LARGE_1000,
+                                     CARRY | TOO_LARGE | TOO_LARGE_1000 | SURROGATE,
+                                     CARRY | TOO_LARGE | TOO_LARGE_1000,
+                                     CARRY | TOO_LARGE | TOO_LARGE_1000};
+static const uint8_t by_high_2[16] = {TOO_SHORT,
+                                      TOO_SHORT,
+                                      TOO_SHORT,
+                                      TOO_SHORT,
+                                      TOO_SHORT,
+                                      TOO_SHORT,
+                                      TOO_SHORT,
+                                      TOO_SHORT,
+                                      TOO_LONG | OVERLONG_2 | TWO_CONTS | OVERLONG_3 |
+                                          TOO_LARGE_1000 | OVERLONG_4,
+                                      TOO_LONG | OVERLONG_2 | TWO_CONTS | OVERLONG_3 | TOO_LARGE,
+                                      TOO_LONG | OVERLONG_2 | TWO_CONTS | SURROGATE | TOO_LARGE,
+                                      TOO_LONG | OVERLONG_2 | TWO_CONTS | SURROGATE | TOO_LARGE,
+                                      TOO_SHORT,
+                                      TOO_SHORT,
+                                      TOO_SHORT,
+                                      TOO_SHORT};
+
+__attribute__((target("avx2"))) static inline __m256i block_errors(__m256i now, __m256i before)
+{
+    const __m256i nibble = _mm256_set1_epi8(0x0f), high = _mm256_set1_epi8(OF(0x80));
+    __m256i prev1 = PREV(now, before, 1);
+    __m256i special = _mm256_and_si256(
+        _mm256_and_si256(lut(by_high_1, _mm256_and_si256(_mm256_srli_epi16(prev1, 4), nibble)),
+                         lut(by_low_1, _mm256_and_si256(prev1, nibble))),
+        lut(by_high_2, _mm256_and_si256(_mm256_srli_epi16(now, 4), nibble)));
+    /* A byte two after 111xxxxx or three after 1111xxxx must be a continuation, and only those. */
+    __m256i third = _mm256_subs_epu8(PREV(now, before, 2), _mm256_set1_epi8(0xe0 - 0x80));
+    __m256i fourth = _mm256_subs_epu8(PREV(now, before, 3), _mm256_set1_epi8(0xf0 - 0x80));
+    __m256i must = _mm256_and_si256(_mm256_or_si256(third, fourth), high);
+    return _mm256_xor_si256(must, special);
+}
+
+__attribute__((target("avx2"))) static size_t utf8_avx2(const uint8_t *data, size_t len)
+{
+    __m256i before = _mm256_setzero_si256();
+    size_t i = 0;
+    for (; i + 64 <= len; i += 64) {
+        __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)(data + i));
+        __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)(data + i + 32));
+        __m256i errors;
+        if (_mm256_movemask_epi8(_mm256_or_si256(a, b)) == 0) {
+            /* An open character in front of ASCII; a closed one leaves nothing to check. */
+            if (open_tail(data, i) != 0)
+                break;
+            before = b;
+            continue;
+        }
+        errors = _mm256_or_si256(block_errors(a, before), block_errors(b, a));
+        if (!_mm256_testz_si256(errors, errors))
+            break;
+        before = b;
+    }
+    return i - open_tail(data, i);
+}
+
+static const struct mdg_cpu avx2 = {"avx2", mask_avx2, utf8_avx2};
+
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,bmi,bmi2")))
+
+AVX512 static uint64_t mask_avx512(uint8_t *data, size_t len, uint32_t key)
+{
+    const __m512i k = _mm512_set1_epi32((int)key);
+    __m512i seen = _mm512_setzero_si512();
+    size_t i = 0;
+    for (; i + 128 <= len; i += 128) {
+        __m512i a = _mm512_xor_si512(_mm512_loadu_si512(data + i), k);
+        __m512i b = _mm512_xor_si512(_mm512_loadu_si512(data + i + 64), k);
+        _mm512_storeu_si512(data + i, a);
+        _mm512_storeu_si512(data + i + 64, b);
+        seen = _mm512_ternarylogic_epi64(seen, a, b, 0xfe);
+    }
+    for (; i < len; i += 64) {
+        __mmask64 part = _bzhi_u64(UINT64_MAX, (unsigned)mdg_min_size(len - i, 64));
+        __m512i a = _mm512_maskz_mov_epi8(
+            part, _mm512_xor_si512(_mm512_maskz_loadu_epi8(part, data + i), k));
+        _mm512_mask_storeu_epi8(data + i, part, a);
+        seen = _mm512_or_si512(seen, a);
+    }
+    return _mm512_movepi8_mask(seen) ? 0x80 : 0;
+}
+
+/* Structure by masks of 64 bits, one bit a byte: the continuations must be exactly the places that
+ * the leads before them call for. Leads that restrict their second byte are rare enough in most
+ * text to be looked at only where they stand. */
+AVX512 static size_t utf8_avx512(const uint8_t *data, size_t len)
+{
+    uint64_t due = 0;   /* continuations that the last block's leads call for in this one */
+    uint64_t carry = 0; /* the last block ended with a lead that restricts its second byte */
+    size_t i = 0;
+    for (; i + 64 <= len; i += 64) {
+        __m512i v = _mm512_loadu_si512(data + i);
+        uint64_t high = _mm512_movepi8_mask(v);
+        if (high == 0) {
+            if (due)
+                break;
+            carry = 0;
+            continue;
+        }
+        uint64_t lead = _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(OF(0xc0)));
+        uint64_t lead3 = _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(OF(0xe0)));
+        uint64_t lead4 = _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(OF(0xf0)));
+        uint64_t wanted = due | lead << 1 | lead3 << 2 | lead4 << 3;
+        if ((high ^ lead) != wanted)
+            break;
+        uint64_t e0 = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8(OF(0xe0)));
+        uint64_t ed = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8(OF(0xed)));
+        /* 0xc0, 0xc1: overlong; 0xf5 and more: above U+10FFFF. */
+        uint64_t never = lead & ~_mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(OF(0xc2)));
+        if (never)
+            break;
+        uint64_t strict = e0 | ed | lead4;
+        if ((strict | carry) != 0) {
+            uint8_t last = i ? data[i - 1] : 0;
+            uint64_t from_a0 = _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(OF(0xa0)));
+            if ((((e0 << 1 | (last == 0xe0)) & ~from_a0) |
+                 ((ed << 1 | (last == 0xed)) & from_a0)) != 0)
+                break;
+            if (lead4 != 0 || last >= 0xf0) {
+                uint64_t from_90 = _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(OF(0x90)));
+                uint64_t f0 = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8(OF(0xf0)));
+                uint64_t f4 = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8(OF(0xf4)));
+                uint64_t over = _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(OF(0xf5)));
+                if ((over | ((f0 << 1 | (last == 0xf0)) & ~from_90) |
+                     ((f4 << 1 | (last == 0xf4)) & from_90)) != 0)
+                    break;
+            }
+        }
+        carry = strict >> 63;
+        due = lead >> 63 | lead3 >> 62 | lead4 >> 61;
+    }
+    return i - open_tail(data, i);
+}
+
+static const struct mdg_cpu avx512 = {"avx512", mask_avx512, utf8_avx512};
+
+static bool has_avx512(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("bmi2");
+}
+#endif
+
+struct mdg_cpu mdg_cpu_kernels = {"portable", mask_portable, utf8_portable};
+
+const struct mdg_cpu *mdg_cpu_variant(size_t i)
+{
+    const struct mdg_cpu *found[4] = {&portable};
+    size_t n = 1;
+#if MDG_CPU_X86
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2"))
+        found[n++] = &avx2;
+    if (has_avx512())
+        found[n++] = &avx512;
+#endif
+    return i < n ? found[i] : NULL;
+}
+
+__attribute__((constructor)) static void choose(void)
+{
+    for (size_t i = 0; mdg_cpu_variant(i); i++)
+        mdg_cpu_kernels = *mdg_cpu_variant(i);
+}

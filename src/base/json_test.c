@@ -95,8 +95,7 @@ static void everything_else_is_a_syntax_error(void **state)
         "1 2",
         "[]]",
         "/**/1",
-        "\xef\xbb\xbf"
-        "1",
+        "\xef\xbb\xbf[1]",
         "\v1",
         "\"0123456789abcde\x01\"",
         "{\"a\":1,,\"b\":2}",

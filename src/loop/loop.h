@@ -117,6 +117,8 @@ struct mdg_phase {
 };
 void mdg_loop_add_phase(struct mdg_loop *loop, struct mdg_phase *p);
 void mdg_loop_remove_phase(struct mdg_loop *loop, struct mdg_phase *p);
+/* Work was made outside a turn: a loop that runs inside another one turns readable for it. */
+void mdg_loop_kick(struct mdg_loop *loop);
 
 /* The shared receive buffer: its bytes are garbage between two reads. */
 uint8_t *mdg_loop_hot(struct mdg_loop *loop, size_t *len);

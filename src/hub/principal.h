@@ -20,6 +20,10 @@ struct mdg_principal {
     uint32_t rights;          /* MDG_RIGHT_* */
     uint64_t expires_unix_ms; /* 0: never; enforced on live connections too */
     bool guest;               /* did not sign in; shown as such, cannot take a signed-in name */
+    /* Called with the last reference, from whatever thread; NULL: nothing to do. */
+    void (*on_free)(struct mdg_principal *p);
+    void *registry;           /* on_free's: where the name is registered */
+    uint64_t owner;           /* who holds the name there */
     uint8_t name_len;         /* bytes */
     char name[];              /* valid UTF-8 without colon, controls, leading or trailing space */
 };

@@ -1,0 +1,246 @@
+/* Order of what counts: a token that was shown deliberately, then login and passcode, then the
+ * cookie that a browser sends by itself, then nothing. A wrong credential is refused; it never
+ * falls through to a weaker one. */
+#include "server/auth.h"
+#include "base/map.h"
+#include "server/params.h"
+#include "server/token.h"
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static uint64_t monotonic_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static uint64_t random_u64(void)
+{
+    uint64_t value = 0;
+    if (RAND_bytes((unsigned char *)&value, sizeof value) != 1)
+        value = monotonic_ms(); /* only names guests; no secret depends on it */
+    return value ? value : 1;
+}
+
+static int load_token_key(struct mdg_auth *a, const struct mdg_params *params,
+                          const char *state_dir, char *why, size_t why_size)
+{
+    char dir[4096];
+    const char *file = params->token_key_file, *slash = strrchr(file, '/');
+    if (!*file)
+        return mdg_key_load(state_dir, "token.key", &a->token_key, why, why_size);
+    int n = snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - file) : 1, slash ? file : ".");
+    if (n < 0 || (size_t)n >= sizeof dir)
+        return MDG_E_TOO_BIG;
+    return mdg_key_load(dir, slash ? slash + 1 : file, &a->token_key, why, why_size);
+}
+
+int mdg_auth_init(struct mdg_auth *a, const struct mdg_params *params, const char *state_dir,
+                  char *why, size_t why_size)
+{
+    uint64_t seed[2] = {random_u64(), random_u64()};
+    *a =
+        (struct mdg_auth){.session_ttl_ms = params->session_ttl_s * 1000, .guests = params->guests};
+    int err = mdg_key_load(state_dir, "cookie.key", &a->cookie_key, why, why_size);
+    if (err == 0)
+        err = load_token_key(a, params, state_dir, why, why_size);
+    return err < 0 ? err : mdg_names_new(seed, &a->names);
+}
+
+void mdg_auth_fini(struct mdg_auth *a)
+{
+    mdg_names_free(a->names);
+    memset(a, 0, sizeof *a);
+}
+
+static void release_name(struct mdg_principal *p)
+{
+    mdg_names_release(p->registry, mdg_principal_name(p), p->owner, monotonic_ms(), p->guest);
+}
+
+/* Takes the name and makes the principal that gives it back when its last reference goes. */
+static int make_principal(struct mdg_auth *a, struct mdg_slice name, uint64_t owner, bool guest,
+                          uint32_t rights, uint64_t expires_unix_ms, struct mdg_principal **out)
+{
+    int err = mdg_names_use(a->names, name, owner, monotonic_ms());
+    if (err < 0)
+        return err;
+    struct mdg_principal *p = mdg_principal_new(name, guest, rights, expires_unix_ms);
+    if (!p) {
+        mdg_names_release(a->names, name, owner, monotonic_ms(), guest);
+        return MDG_E_NO_MEMORY;
+    }
+    p->on_free = release_name;
+    p->registry = a->names;
+    p->owner = owner;
+    *out = p;
+    return 0;
+}
+
+int mdg_auth_guest(struct mdg_auth *a, struct mdg_slice name, struct mdg_principal **out)
+{
+    int err = mdg_name_check(name);
+    if (err == 0)
+        err = make_principal(a, name, random_u64(), true, MDG_RIGHTS_USER, 0, out);
+    return err;
+}
+
+static int new_guest(struct mdg_auth *a, struct mdg_principal **out)
+{
+    int err = MDG_E_EXISTS;
+    if (!a->guests)
+        return MDG_E_DENIED;
+    for (int tries = 0; err == MDG_E_EXISTS && tries < 8; tries++) {
+        char name[24];
+        int n = snprintf(name, sizeof name, "guest-%06llx",
+                         (unsigned long long)(random_u64() & 0xffffff));
+        err = mdg_auth_guest(a, mdg_slice(name, (size_t)n), out);
+    }
+    return err;
+}
+
+/* A name owned by its signed claim: the same user on all his devices. */
+static uint64_t owner_of(const struct mdg_claims *claims)
+{
+    static const uint64_t fixed[2] = {0x6d6164616e67u, 0x746f6b656eu};
+    return claims->owner ? claims->owner
+                         : mdg_siphash(fixed, mdg_slice(claims->sub, claims->sub_len));
+}
+
+static int from_claims(struct mdg_auth *a, const struct mdg_claims *claims,
+                       struct mdg_principal **out)
+{
+    struct mdg_slice name = mdg_slice(claims->sub, claims->sub_len);
+    uint32_t rights = MDG_RIGHT_SUBSCRIBE;
+    if (mdg_name_check(name) < 0)
+        return MDG_E_DENIED;
+    if (!claims->read_only)
+        rights |= MDG_RIGHT_PUBLISH;
+    if (claims->admin)
+        rights |= MDG_RIGHT_ADMIN;
+    return make_principal(a, name, owner_of(claims), false, rights, claims->exp_unix_ms, out);
+}
+
+int mdg_auth_token(struct mdg_auth *a, struct mdg_slice token, uint64_t now_unix_ms,
+                   struct mdg_principal **out)
+{
+    struct mdg_claims claims;
+    int err = mdg_token_verify(&a->token_key, token, now_unix_ms, &claims);
+    if (err == MDG_E_SYNTAX)
+        return MDG_E_DENIED;
+    return err < 0 ? err : from_claims(a, &claims, out);
+}
+
+int mdg_auth_cookie(const struct mdg_auth *a, struct mdg_slice cookie, uint64_t now_unix_ms,
+                    struct mdg_claims *out)
+{
+    return mdg_token_verify(&a->cookie_key, cookie, now_unix_ms, out);
+}
+
+/* A parameter of the query; tokens need no percent-decoding. */
+static struct mdg_slice query_param(struct mdg_slice query, const char *name)
+{
+    while (query.data) {
+        struct mdg_slice value = mdg_slice_split(&query, '&');
+        struct mdg_slice key = mdg_slice_split(&value, '=');
+        if (value.data && mdg_slice_eq(key, mdg_slice_str(name)))
+            return value;
+    }
+    return mdg_slice(NULL, 0);
+}
+
+/* A browser's WebSocket cannot send an Authorization header: hence the query. */
+static struct mdg_slice token_of(const struct mdg_handshake *hs)
+{
+    static const char bearer[] = "bearer ";
+    struct mdg_slice header = mdg_handshake_header(hs, "authorization");
+    struct mdg_slice prefix = mdg_slice(header.data, sizeof bearer - 1);
+    if (hs->token.len)
+        return hs->token;
+    if (header.len > prefix.len &&
+        mdg_slice_eq_nocase(prefix, mdg_slice(bearer, sizeof bearer - 1)))
+        return mdg_slice_trim(mdg_slice(header.data + prefix.len, header.len - prefix.len));
+    return query_param(hs->query, "token");
+}
+
+struct mdg_slice mdg_auth_cookie_of(const struct mdg_handshake *hs)
+{
+    static const char name[] = MDG_COOKIE_NAME;
+    for (size_t i = 0; i < hs->header_count; i++) {
+        if (!mdg_slice_eq_nocase(hs->headers[i].name, MDG_SLICE_LIT("cookie")))
+            continue;
+        struct mdg_slice rest = hs->headers[i].value;
+        while (rest.data) {
+            struct mdg_slice value = mdg_slice_trim(mdg_slice_split(&rest, ';'));
+            struct mdg_slice key = mdg_slice_split(&value, '=');
+            if (value.data && mdg_slice_eq(key, mdg_slice(name, sizeof name - 1)))
+                return value;
+        }
+    }
+    return mdg_slice(NULL, 0);
+}
+
+static int from_password(struct mdg_auth *a, const struct mdg_handshake *hs,
+                         struct mdg_principal **out)
+{
+    struct mdg_claims claims = {0};
+    if (!a->check_password || !a->check_password(a->users, hs->login, hs->passcode) ||
+        hs->login.len > MDG_TOKEN_SUB_MAX)
+        return MDG_E_DENIED;
+    memcpy(claims.sub, hs->login.data, hs->login.len);
+    claims.sub_len = hs->login.len;
+    return from_claims(a, &claims, out);
+}
+
+int mdg_auth_handshake(struct mdg_auth *a, const struct mdg_handshake *hs,
+                       struct mdg_principal **out)
+{
+    struct mdg_claims claims;
+    struct mdg_slice token = token_of(hs), cookie = mdg_auth_cookie_of(hs);
+    if (token.data)
+        return mdg_auth_token(a, token, hs->unix_ms, out);
+    if (hs->login.len)
+        return from_password(a, hs, out);
+    if (cookie.data) {
+        int err = mdg_auth_cookie(a, cookie, hs->unix_ms, &claims);
+        if (err == 0)
+            return from_claims(a, &claims, out);
+        /* A cookie of another server on this host, or one that ran out, signs nobody in. */
+    }
+    return new_guest(a, out);
+}
+
+int mdg_auth_sign_in(struct mdg_auth *a, struct mdg_slice name, struct mdg_slice current,
+                     uint64_t now_unix_ms, char cookie[MDG_COOKIE_TEXT_MAX])
+{
+    struct mdg_claims claims = {0}, before;
+    int err = mdg_name_check(name);
+    if (err < 0)
+        return err;
+    if (current.data && mdg_auth_cookie(a, current, now_unix_ms, &before) == 0)
+        claims.owner = before.owner;
+    if (!claims.owner)
+        claims.owner = random_u64();
+    memcpy(claims.sub, name.data, name.len);
+    claims.sub_len = name.len;
+    claims.exp_unix_ms = now_unix_ms + a->session_ttl_ms;
+    err = mdg_names_use(a->names, name, claims.owner, monotonic_ms());
+    if (err < 0)
+        return err;
+    /* Held, not used: the connection that is about to come will use it. */
+    mdg_names_release(a->names, name, claims.owner, monotonic_ms(), false);
+    return mdg_token_sign(&a->cookie_key, &claims, cookie, MDG_COOKIE_TEXT_MAX);
+}
+
+void mdg_auth_sign_out(struct mdg_auth *a, struct mdg_slice cookie, uint64_t now_unix_ms)
+{
+    struct mdg_claims claims;
+    if (mdg_auth_cookie(a, cookie, now_unix_ms, &claims) < 0)
+        return;
+    struct mdg_slice name = mdg_slice(claims.sub, claims.sub_len);
+    if (mdg_names_use(a->names, name, claims.owner, monotonic_ms()) == 0)
+        mdg_names_release(a->names, name, claims.owner, monotonic_ms(), true);
+}

@@ -12,7 +12,7 @@ check:
 asan tsan fuzz lint: setup
 	@tools/ci.sh $@
 format:
-	@find src include cmd examples tests fuzz -name '*.[ch]' | xargs clang-format-14 -i
+	@find src include cmd examples tests fuzz ui -name '*.[ch]' | xargs clang-format-14 -i
 install: build
 	@meson install -C build --no-rebuild
 clean:

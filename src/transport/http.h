@@ -7,11 +7,14 @@
 
 #include "base/base.h"
 #include "base/blob.h"
+#include "codec/http.h"
 #include "transport/handshake.h"
 
+struct mdg_cidr;
 struct mdg_exchange;
 struct mdg_http_server;
 struct mdg_loop;
+struct mdg_net;
 struct mdg_stream;
 
 struct mdg_header {
@@ -24,8 +27,9 @@ struct mdg_http_handler {
      * the response ended or on_abort). Slices of the request are valid until then too.
      * <0: the server answers 500 and closes. */
     int (*on_request)(struct mdg_exchange *x, void *arg);
-    /* A piece of the body, borrowed; the last one, maybe empty, has `last`. Without this function
-     * a body is read and thrown away, up to the limit. <0: as above. */
+    /* A piece of the body, borrowed; the last one, maybe empty, has `last`; a request without a
+     * body gets that one too. Without this function a body is read and thrown away, up to the
+     * limit. <0: as above. */
     int (*on_body)(struct mdg_exchange *x, struct mdg_slice piece, bool last);
     void (*on_writable)(struct mdg_exchange *x); /* after mdg_exchange_write gave MDG_E_FULL */
     /* The peer went away before the response ended. The last upcall for this exchange; none comes
@@ -44,6 +48,16 @@ struct mdg_http_config {
     uint32_t requests_max;   /* on one connection; 0: no limit */
     size_t out_bytes_max;    /* queued response bytes before MDG_E_FULL */
     const char *server_name; /* value of the Server header; NULL: none */
+    /* Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed. */
+    const struct mdg_cidr *trusted_proxies;
+    size_t trusted_proxy_count;
+};
+
+/* Counted since the start. */
+struct mdg_http_counters {
+    uint64_t requests, refused, timeouts; /* refused: malformed or over a limit */
+    uint64_t responses[6];                /* [2]: 2xx, ...; [0]: all 101 */
+    uint64_t connections, exchanges;      /* now */
 };
 
 /* Which handler serves this request; NULL: the server answers 404. Called once a request, when
@@ -52,29 +66,20 @@ struct mdg_http_config {
 typedef const struct mdg_http_handler *(*mdg_http_route_fn)(void *router, struct mdg_exchange *x,
                                                             void **arg);
 
-/* config and router must outlive the server. */
-int mdg_http_server_new(struct mdg_loop *loop, const struct mdg_http_config *config,
+/* config (NULL: defaults) and router must outlive the server. MDG_E_NO_MEMORY. */
+int mdg_http_server_new(struct mdg_net *net, const struct mdg_http_config *config,
                         mdg_http_route_fn route, void *router,
                         struct mdg_http_server **out) MDG_NODISCARD;
 /* Stops taking requests on every connection; each closes when its response ended. */
 void mdg_http_server_drain(struct mdg_http_server *h);
+/* Closes what is open; the memory goes with the last connection. Outside of upcalls. */
 void mdg_http_server_free(struct mdg_http_server *h);
-/* Takes a fresh stream (with its unread bytes) over. */
+const struct mdg_http_counters *mdg_http_server_counters(const struct mdg_http_server *h);
+/* Takes a fresh stream (with its unread bytes) over. MDG_E_NO_MEMORY, MDG_E_CLOSED (draining): the
+ * stream stays the caller's. */
 int mdg_http_server_accept(struct mdg_http_server *h, struct mdg_stream *s) MDG_NODISCARD;
 
-/* The request. Slices are valid until the exchange ends. */
-enum mdg_http_method {
-    MDG_HTTP_GET,
-    MDG_HTTP_HEAD,
-    MDG_HTTP_POST,
-    MDG_HTTP_PUT,
-    MDG_HTTP_DELETE,
-    MDG_HTTP_OPTIONS,
-    MDG_HTTP_PATCH,
-    MDG_HTTP_CONNECT,
-    MDG_HTTP_TRACE,
-    MDG_HTTP_OTHER, /* a token that is none of these: see handshake->method */
-};
+/* The request. Slices are valid until the exchange ends, or mdg_exchange_forget_request. */
 enum mdg_http_method mdg_exchange_method(const struct mdg_exchange *x);
 /* Address, path and query as sent, headers: everything but the body. */
 const struct mdg_handshake *mdg_exchange_handshake(const struct mdg_exchange *x);
@@ -86,6 +91,13 @@ unsigned mdg_exchange_minor_version(const struct mdg_exchange *x); /* 0 or 1: HT
 bool mdg_exchange_has_body(const struct mdg_exchange *x);
 struct mdg_stream *mdg_exchange_stream(const struct mdg_exchange *x);
 struct mdg_loop *mdg_exchange_loop(const struct mdg_exchange *x);
+
+/* Frees the memory of the request; what was borrowed from it is gone, the accessors above give
+ * nothing. For responses that last: ten thousand parked polls need not keep their headers. */
+void mdg_exchange_forget_request(struct mdg_exchange *x);
+/* A peer that has finished sending is taken for gone (on_abort) instead of waiting for its answer:
+ * for polls and streams that would otherwise hold their place for ever. */
+void mdg_exchange_abort_on_eof(struct mdg_exchange *x);
 
 /* Handler's own state for this exchange. */
 void mdg_exchange_set_arg(struct mdg_exchange *x, void *arg);
@@ -131,6 +143,13 @@ int mdg_exchange_upgrade(struct mdg_exchange *x, const struct mdg_header *h, siz
 int mdg_exchange_move(struct mdg_exchange *x, struct mdg_http_server *to) MDG_NODISCARD;
 
 /* Small helpers that every handler wants. */
+/* {"code":"...","message":"..."} with Cache-Control: no-store. */
+void mdg_exchange_respond_error(struct mdg_exchange *x, unsigned status, const char *code,
+                                const char *message);
+/* CORS (Fetch 3.2): lets the page of this Origin read the response, with cookies. Only for origins
+ * that were judged before. Also answers the browser's preflight (OPTIONS with
+ * Access-Control-Request-Method) with 204 and returns true; `methods` is what it may use. */
+bool mdg_exchange_cors(struct mdg_exchange *x, const char *methods);
 /* 405 with Allow. `allow` is a list such as "GET, HEAD". */
 void mdg_exchange_method_not_allowed(struct mdg_exchange *x, const char *allow);
 /* The value of a cookie / of a query parameter, still encoded; data NULL when absent. */

@@ -1,5 +1,5 @@
 // The page's words, in the browser's language where we have it. Both tables have the same keys
-// (tests/e2e/page_logic.test.mjs checks it).
+// (tests/e2e/page_logic_test.mjs checks it).
 
 import { ko } from "./words.ko.js";
 import { en } from "./words.en.js";

@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 // A stand-in for the server that speaks just enough of madang.v1 (doc/protocols.md) to look at the
 // page while working on it: node tests/e2e/lib/mock_server.mjs [PORT]. The end-to-end tests run
 // against the real server.
@@ -163,5 +164,9 @@ function json(response, status, body) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const server = new MockServer();
-  console.log(`http://127.0.0.1:${await server.listen(Number(process.argv[2] ?? 0))}/chat`);
+  // As the real one is called by lib/server.mjs, or with just a port.
+  const at = process.argv.indexOf("--listen");
+  const port = at > 0 ? process.argv[at + 1].split(":").at(-1) : process.argv[2] ?? "0";
+  console.log(`http://127.0.0.1:${await server.listen(Number(port))}/chat`);
+  process.on("SIGTERM", () => process.exit(0));
 }

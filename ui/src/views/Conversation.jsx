@@ -81,10 +81,11 @@ function Log({ chat }) {
     onScroll();
     const visible = () => onScroll();
     document.addEventListener("visibilitychange", visible);
+    const element = log.current;
     const observer = new ResizeObserver(() => {
-      if (atEnd.current) log.current.scrollTop = log.current.scrollHeight;
+      if (atEnd.current) element.scrollTop = element.scrollHeight;
     });
-    observer.observe(log.current);
+    observer.observe(element);
     return () => {
       document.removeEventListener("visibilitychange", visible);
       observer.disconnect();

@@ -70,8 +70,8 @@ struct mdg_session_ops {
     int (*deliver)(struct mdg_member *m, struct mdg_msg *const *msgs, size_t n);
     /* Messages from..to will not come. Returns 0, or MDG_E_FULL: tell me again on resume. */
     int (*gap)(struct mdg_member *m, uint64_t from_seq, uint64_t to_seq);
-    /* The hub wants the client gone (slow, expired, administrator). The dialect closes; the
-     * session leaves in its own close path. */
+    /* The hub wants the client gone: MDG_E_FULL (too slow), MDG_E_EXPIRED, or what deliver
+     * returned. The dialect closes; the session leaves in its own close path. */
     void (*kick)(struct mdg_session *s, int reason);
     /* A private message (mdg_hub_send). NULL: such messages are dropped. */
     void (*direct)(struct mdg_session *s, struct mdg_msg *m);
@@ -84,6 +84,9 @@ struct mdg_session {
     struct mdg_principal *principal; /* a reference; see mdg_session_set_principal */
     uint64_t id;                     /* names the worker in its top 8 bits; never 0 */
     struct mdg_list members;
+    uint32_t member_count;
+    struct mdg_list expiry;      /* the hub's: links of its wheel of expiring sessions */
+    struct mdg_session *id_next; /* the hub's: chain of its table by id */
 };
 
 /* One membership: (session, room or pattern, cookie). A session may have several in one room. */
@@ -92,11 +95,13 @@ struct mdg_member {
     struct mdg_channel *channel; /* NULL for a pattern member between deliveries */
     void *cookie;                /* the dialect's: STOMP subscription, Socket.IO namespace */
     uint64_t next_seq;           /* cursor: the first seq not delivered yet */
-    struct mdg_list in_session;  /* links of session->members */
     uint32_t index;              /* place in the channel's array of members */
     uint8_t state;               /* the hub's */
     bool hidden;                 /* not part of presence */
     bool behind;                 /* waits for mdg_hub_resume */
+    struct mdg_list in_session;  /* links of session->members */
+    struct mdg_list work;        /* the hub's: links of its list of members to serve */
+    void *presence;              /* the hub's: what tells the owner that this one left */
 };
 
 struct mdg_join_options {
@@ -115,6 +120,9 @@ struct mdg_hub_config {
     uint32_t channel_name_bytes_max;
     uint32_t fanout_budget; /* deliveries before a long fan-out yields to the loop */
 };
+
+/* Values that suit a server with a thousand rooms. */
+void mdg_hub_config_init(struct mdg_hub_config *config);
 
 /* Life. worker: this hub's number, 0..255. seed: 16 random bytes for hash tables and epochs. */
 int mdg_hub_new(const struct mdg_hub_config *config, unsigned worker, const uint64_t seed[2],

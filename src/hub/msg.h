@@ -53,6 +53,8 @@ struct mdg_content {
      * rooms that it is in. Empty for the usual case of one room. */
     struct mdg_slice *union_channels;
     uint16_t except_session_count, except_channel_count, union_channel_count;
+    size_t bytes;               /* memory that it holds, for the limits of a log */
+    struct mdg_content *parent; /* not NULL: the arrays and strings are this one's */
 };
 
 /* What the publisher gives. Everything is borrowed during the call and copied once, except the
@@ -79,6 +81,10 @@ int mdg_content_new(const struct mdg_msg_draft *draft, uint64_t unix_ms,
                     struct mdg_content **out) MDG_NODISCARD;
 struct mdg_content *mdg_content_ref(struct mdg_content *c);
 void mdg_content_unref(struct mdg_content *c); /* any thread; NULL is allowed */
+/* The same message as published to another room; `channel` must be the content's own memory (one
+ * of union_channels). NULL: out of memory. */
+struct mdg_content *mdg_content_clone(struct mdg_content *c,
+                                      struct mdg_slice channel) MDG_NODISCARD;
 
 /* A ready-made encoding for one wire format: all the units of a message, framed, as chunks. */
 struct mdg_encoding {
@@ -90,8 +96,8 @@ struct mdg_encoding {
 struct mdg_msg {
     unsigned refs; /* of this worker only */
     struct mdg_content *content;
-    uint64_t epoch, seq; /* seq 0: not in a log (volatile, presence, private) */
-    struct mdg_encoding *encodings[MDG_MSG_SLOTS];
+    uint64_t epoch, seq;             /* seq 0: not in a log (volatile, presence, private) */
+    struct mdg_encoding **encodings; /* MDG_MSG_SLOTS of them by slot; NULL while there is none */
 };
 
 /* Takes the reference to the content over. NULL: out of memory (then it is the caller's still). */
@@ -101,6 +107,16 @@ struct mdg_msg *mdg_msg_ref(struct mdg_msg *m);
 void mdg_msg_unref(struct mdg_msg *m);
 /* Frees the encodings (after the fan-out; the log keeps the content alone). */
 void mdg_msg_drop_encodings(struct mdg_msg *m);
+/* The encoding in that slot, or NULL. */
+static inline struct mdg_encoding *mdg_msg_encoding(const struct mdg_msg *m, unsigned slot)
+{
+    return m->encodings ? m->encodings[slot] : NULL;
+}
+/* Stores an encoding made by mdg_encoding_new. MDG_E_NO_MEMORY: it is the caller's still. */
+int mdg_msg_set_encoding(struct mdg_msg *m, unsigned slot, struct mdg_encoding *e) MDG_NODISCARD;
+/* Room for that many chunks, zeroed, chunk_count set. NULL: out of memory. */
+struct mdg_encoding *mdg_encoding_new(uint16_t chunk_count) MDG_NODISCARD;
+void mdg_encoding_free(struct mdg_encoding *e); /* gives the chunks' references back */
 
 static inline struct mdg_slice mdg_msg_payload(const struct mdg_msg *m)
 {

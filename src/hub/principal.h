@@ -22,10 +22,10 @@ struct mdg_principal {
     bool guest;               /* did not sign in; shown as such, cannot take a signed-in name */
     /* Called with the last reference, from whatever thread; NULL: nothing to do. */
     void (*on_free)(struct mdg_principal *p);
-    void *registry;           /* on_free's: where the name is registered */
-    uint64_t owner;           /* who holds the name there */
-    uint8_t name_len;         /* bytes */
-    char name[];              /* valid UTF-8 without colon, controls, leading or trailing space */
+    void *registry;   /* on_free's: where the name is registered */
+    uint64_t owner;   /* who holds the name there */
+    uint8_t name_len; /* bytes */
+    char name[];      /* valid UTF-8 without colon, controls, leading or trailing space */
 };
 
 /* One reference. NULL: out of memory, or a name that is empty or too long. */
@@ -33,6 +33,9 @@ struct mdg_principal *mdg_principal_new(struct mdg_slice name, bool guest, uint3
                                         uint64_t expires_unix_ms) MDG_NODISCARD;
 struct mdg_principal *mdg_principal_ref(struct mdg_principal *p);
 void mdg_principal_unref(struct mdg_principal *p); /* NULL is allowed */
+
+/* The same user to everyone else, whatever the rights and the expiry. */
+bool mdg_principal_same_user(const struct mdg_principal *a, const struct mdg_principal *b);
 
 static inline struct mdg_slice mdg_principal_name(const struct mdg_principal *p)
 {

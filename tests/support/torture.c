@@ -1,0 +1,109 @@
+/* The state is global because malloc has no context; the tests that use it have one thread. */
+#include "tests/support/torture.h"
+#include "tests/support/unit.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { RUNS_MAX = 20000 };
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__real_aligned_alloc(size_t align, size_t size);
+void __real_free(void *block);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+void *__wrap_aligned_alloc(size_t align, size_t size);
+void __wrap_free(void *block);
+
+static struct {
+    long fail_at; /* 0: never */
+    long count, live;
+    bool paused, failed;
+} torture;
+
+static bool fails(void)
+{
+    if (torture.fail_at == 0 || torture.paused)
+        return false;
+    if (++torture.count != torture.fail_at)
+        return false;
+    torture.failed = true;
+    return true;
+}
+
+static void *alive(void *block)
+{
+    if (block)
+        torture.live++;
+    return block;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : alive(__real_malloc(size));
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : alive(__real_calloc(count, size));
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    if (fails())
+        return NULL;
+    void *block = __real_realloc(old, size);
+    if (!old && block)
+        torture.live++;
+    return block;
+}
+
+void *__wrap_aligned_alloc(size_t align, size_t size)
+{
+    return fails() ? NULL : alive(__real_aligned_alloc(align, size));
+}
+
+void __wrap_free(void *block)
+{
+    if (block)
+        torture.live--;
+    __real_free(block);
+}
+
+void mdg_test_torture_pause(void)
+{
+    torture.paused = true;
+}
+
+void mdg_test_torture_resume(void)
+{
+    torture.paused = false;
+}
+
+long mdg_test_live_blocks(void)
+{
+    return torture.live;
+}
+
+void mdg_test_torture(void (*fn)(void *arg), void *arg)
+{
+    for (long n = 1; n < RUNS_MAX; n++) {
+        long live = torture.live;
+        torture.fail_at = n;
+        torture.count = 0;
+        torture.failed = torture.paused = false;
+        fn(arg);
+        torture.fail_at = 0;
+        if (torture.live != live)
+            print_error("%ld blocks left behind when allocation %ld failed\n", torture.live - live,
+                        n);
+        assert_int_equal(torture.live, live);
+        if (!torture.failed) {
+            assert_true(n > 1);
+            return;
+        }
+    }
+    fail_msg("the scenario never passed");
+}

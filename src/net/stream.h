@@ -44,21 +44,20 @@ struct mdg_stream_user {
 };
 
 enum mdg_stream_flag {
-    MDG_STREAM_CLOSING = 1 << 0,     /* close was called: every operation is refused or ignored */
-    MDG_STREAM_PAUSED = 1 << 1,      /* reading is off by the owner's wish */
-    MDG_STREAM_WANT_OUT = 1 << 2,    /* EPOLLOUT is watched: the socket was full */
-    MDG_STREAM_DIRTY = 1 << 3,       /* in the loop's list of streams to flush */
-    MDG_STREAM_REFUSED = 1 << 4,     /* a send was refused: on_writable is owed */
-    MDG_STREAM_EOF = 1 << 5,         /* the peer has finished sending */
-    MDG_STREAM_SHUTDOWN = 1 << 6,    /* half-close wanted after the queue */
-    MDG_STREAM_SHUT = 1 << 7,        /* half-close done: nothing can be sent */
-    MDG_STREAM_LINGER = 1 << 8,      /* closes when the queue is empty; input is discarded */
-    MDG_STREAM_REOFFER = 1 << 9,     /* unread bytes are to be offered again this turn */
-    MDG_STREAM_CONNECTING = 1 << 10, /* non-blocking connect under way */
-    MDG_STREAM_SECURE = 1 << 11,     /* TLS */
-    MDG_STREAM_IN_DATA = 1 << 12,    /* its on_data is on the call stack */
-    MDG_STREAM_UNWATCHED = 1 << 13,  /* EPOLLIN is not watched at present */
-    MDG_STREAM_FAILED = 1 << 14,     /* the socket is broken: nothing can be sent */
+    MDG_STREAM_CLOSING = 1 << 0,   /* close was called: every operation is refused or ignored */
+    MDG_STREAM_PAUSED = 1 << 1,    /* reading is off by the owner's wish */
+    MDG_STREAM_WANT_OUT = 1 << 2,  /* EPOLLOUT is watched: the socket was full */
+    MDG_STREAM_DIRTY = 1 << 3,     /* in the loop's list of streams to flush */
+    MDG_STREAM_REFUSED = 1 << 4,   /* a send was refused: on_writable is owed */
+    MDG_STREAM_EOF = 1 << 5,       /* the peer has finished sending */
+    MDG_STREAM_SHUTDOWN = 1 << 6,  /* half-close wanted after the queue */
+    MDG_STREAM_SHUT = 1 << 7,      /* half-close done: nothing can be sent */
+    MDG_STREAM_LINGER = 1 << 8,    /* closes when the queue is empty; input is discarded */
+    MDG_STREAM_REOFFER = 1 << 9,   /* unread bytes are to be offered again this turn */
+    MDG_STREAM_DETACHED = 1 << 10, /* moved to another loop: ends without on_close */
+    MDG_STREAM_SECURE = 1 << 11,   /* TLS */
+    MDG_STREAM_IN_DATA = 1 << 12,  /* its on_data is on the call stack */
+    MDG_STREAM_FAILED = 1 << 13,   /* the socket is broken: nothing can be sent */
 };
 
 /* Visible so that owners can embed knowledge of its size and read user_arg without a call. Fields
@@ -76,7 +75,7 @@ struct mdg_stream {
     uint32_t out_max;
     uint16_t flags; /* enum mdg_stream_flag */
     uint8_t wheel_slot;
-    uint8_t reserved;
+    uint8_t watching;    /* 1: for input, 2: for output */
     uint32_t generation; /* tells a late completion from the stream that reuses the memory */
 };
 
@@ -157,10 +156,10 @@ struct mdg_moved {
     uint32_t out_max;
 };
 
-/* Not while output is queued or a sink is set: MDG_E_FULL. On 0 the stream is gone at the end of
- * the turn without on_close; from inside its on_data, return 0 or what was consumed afterwards.
- * MDG_E_CLOSED, MDG_E_NO_MEMORY. */
-int mdg_stream_detach(struct mdg_stream *s, struct mdg_moved *out) MDG_NODISCARD;
+/* Not while output is queued or a sink is set: MDG_E_FULL. `consumed`: how much of the input of its
+ * on_data now on the stack is used up (that on_data's result is ignored then); 0 elsewhere. On 0
+ * the stream is gone at the end of the turn without on_close. MDG_E_CLOSED, MDG_E_NO_MEMORY. */
+int mdg_stream_detach(struct mdg_stream *s, size_t consumed, struct mdg_moved *out) MDG_NODISCARD;
 /* On the new loop's thread. Unread bytes are offered in the same turn. On error the connection is
  * closed and *m is released. */
 int mdg_stream_attach(struct mdg_net *net, struct mdg_moved *m, const struct mdg_stream_user *user,

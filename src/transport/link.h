@@ -95,7 +95,9 @@ struct mdg_link_user {
 
 struct mdg_link {
     const struct mdg_carrier *carrier;
-    const struct mdg_framing *framing; /* NULL: nothing can be shared, every unit by send_unit */
+    /* NULL: nothing can be shared, every unit by send_unit. Read it at every send: a session that
+     * moves between polls and streams (sockjs) changes it. */
+    const struct mdg_framing *framing;
     const struct mdg_link_user *user;
     void *user_arg;
 };

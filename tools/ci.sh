@@ -58,13 +58,13 @@ tsan() {
 }
 fuzz() {
     unit_asan || return
-    local target ok=0 bad=0
-    say "fuzz: ${FUZZ_SECONDS:-5} s each"
-    for target in build-asan/fuzz/*_fuzz; do
-        [ -x "$target" ] || continue
-        if tools/fuzz.sh "$target" "${FUZZ_SECONDS:-5}"; then ok=$((ok + 1)); else bad=$((bad + 1)); fi
-    done
-    add $ok $bad 0 fuzz
+    local targets output bad
+    targets=$(find build-asan/fuzz -maxdepth 1 -name '*_fuzz' -type f -executable)
+    say "fuzz: $(echo "$targets" | wc -l) targets, ${FUZZ_SECONDS:-5} s each"
+    output=$(echo "$targets" | xargs -P 2 -I{} tools/fuzz.sh {} "${FUZZ_SECONDS:-5}")
+    [ -z "$output" ] || echo "$output"
+    bad=$(echo "$output" | grep -c '^FAILED fuzz')
+    add $(($(echo "$targets" | wc -l) - bad)) "$bad" 0 fuzz
 }
 e2e() {
     build build --buildtype=release || return

@@ -486,6 +486,8 @@ static void flush_round(struct mdg_net *net)
 static void tell_writable(struct mdg_net *net)
 {
     size_t len = net->owed.len;
+    if (len == 0)
+        return;
     for (size_t i = 0; i < len; i++) {
         struct mdg_stream *s = net->owed.at[i];
         if (!mdg_stream_closing(s) && s->user->on_writable)

@@ -94,6 +94,7 @@ struct mdg_net {
     bool borrowed;
     /* Scratch of the TLS filter, made on first use. */
     uint8_t *tls_scratch;
+    struct mdg_list udp_dirty, udp_closing;
     /* Listeners that wait for descriptors. */
     struct mdg_list starved;
 };
@@ -119,6 +120,7 @@ enum { MDG_WATCH_IN = 1, MDG_WATCH_OUT = 2 };
 void mdg_stream_interest(struct mdg_stream *s, bool in, bool out);
 void mdg_stream_end(struct mdg_stream *s); /* end of a LINGER: closes with its reason */
 int mdg_row_push(struct mdg_stream_row *row, struct mdg_stream *s) MDG_NODISCARD;
+void mdg_row_drop(struct mdg_stream_row *row, size_t n); /* the first n */
 
 /* stream_in.c */
 void mdg_stream_ready(struct mdg_source *src, uint32_t events);
@@ -150,6 +152,10 @@ void mdg_account_put(struct mdg_account *a);
 
 /* tcp.c */
 extern const struct mdg_transport mdg_transport_tcp, mdg_transport_unix;
+
+/* udp.c */
+void mdg_udp_flush_all(struct mdg_net *net);
+void mdg_udp_free_closed(struct mdg_net *net);
 
 /* listener.c */
 void mdg_listeners_retry(struct mdg_net *net);

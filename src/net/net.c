@@ -33,18 +33,23 @@ static void free_closed(struct mdg_net *net)
 
 static void on_flush_phase(struct mdg_phase *p)
 {
-    mdg_net_flush(MDG_CONTAINER_OF(p, struct mdg_net, phase));
+    struct mdg_net *net = MDG_CONTAINER_OF(p, struct mdg_net, phase);
+    mdg_net_flush(net);
+    mdg_udp_flush_all(net);
 }
 
 static void on_free_phase(struct mdg_phase *p)
 {
-    free_closed(MDG_CONTAINER_OF(p, struct mdg_net, phase));
+    struct mdg_net *net = MDG_CONTAINER_OF(p, struct mdg_net, phase);
+    free_closed(net);
+    mdg_udp_free_closed(net);
 }
 
 static bool has_pending(const struct mdg_phase *p)
 {
     const struct mdg_net *net = MDG_CONTAINER_OF(p, struct mdg_net, phase);
-    return net->dirty.len > 0 || net->owed.len > 0 || !mdg_list_empty(&net->closing);
+    return net->dirty.len > 0 || net->owed.len > 0 || !mdg_list_empty(&net->closing) ||
+           !mdg_list_empty(&net->udp_dirty) || !mdg_list_empty(&net->udp_closing);
 }
 
 static int open_batch(struct mdg_net *net, enum mdg_uring_use use)
@@ -93,6 +98,8 @@ int mdg_net_new(struct mdg_loop *loop, const struct mdg_net_config *config, stru
     mdg_pool_init(&net->auxes, sizeof(struct mdg_stream_aux), 0);
     mdg_list_init(&net->closing);
     mdg_list_init(&net->starved);
+    mdg_list_init(&net->udp_dirty);
+    mdg_list_init(&net->udp_closing);
     mdg_wheel_init(net);
     net->reoffer_defer = (struct mdg_defer){.fn = mdg_net_run_reoffers, .arg = net};
     net->phase =
@@ -112,7 +119,8 @@ void mdg_net_free(struct mdg_net *net)
         free_closed(net);
         mdg_net_close_all(net, MDG_E_CLOSED); /* made by an upcall */
     }
-    assert(net->counters.streams == 0);
+    mdg_udp_free_closed(net);
+    assert(net->counters.streams == 0 && mdg_list_empty(&net->udp_dirty));
     mdg_loop_remove_phase(net->loop, &net->phase);
     mdg_timer_stop(net->loop, &net->wheel_timer);
     mdg_defer_cancel(&net->reoffer_defer);

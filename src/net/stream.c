@@ -142,6 +142,13 @@ int mdg_row_push(struct mdg_stream_row *row, struct mdg_stream *s)
     return 0;
 }
 
+void mdg_row_drop(struct mdg_stream_row *row, size_t n)
+{
+    row->len -= n;
+    if (row->len > 0)
+        memmove(row->at, row->at + n, row->len * sizeof(struct mdg_stream *));
+}
+
 void mdg_stream_close(struct mdg_stream *s, int reason)
 {
     struct mdg_net *net = mdg_net_of(s);

@@ -295,6 +295,5 @@ void mdg_net_run_reoffers(struct mdg_loop *loop, void *arg)
         if (can_offer(s) && s->aux && s->aux->tls)
             mdg_tls_read_pending(s);
     }
-    memmove(net->reoffer.at, net->reoffer.at + len, (net->reoffer.len - len) * sizeof(void *));
-    net->reoffer.len -= len;
+    mdg_row_drop(&net->reoffer, len);
 }

@@ -479,8 +479,7 @@ static void flush_round(struct mdg_net *net)
             send_directly(s);
         after_flush(s);
     }
-    memmove(net->dirty.at, net->dirty.at + len, (net->dirty.len - len) * sizeof(void *));
-    net->dirty.len -= len;
+    mdg_row_drop(&net->dirty, len);
 }
 
 static void tell_writable(struct mdg_net *net)
@@ -493,8 +492,7 @@ static void tell_writable(struct mdg_net *net)
         if (!mdg_stream_closing(s) && s->user->on_writable)
             s->user->on_writable(s);
     }
-    memmove(net->owed.at, net->owed.at + len, (net->owed.len - len) * sizeof(void *));
-    net->owed.len -= len;
+    mdg_row_drop(&net->owed, len);
 }
 
 void mdg_net_flush(struct mdg_net *net)

@@ -4,6 +4,7 @@
 #define MDG_DIALECT_H
 
 #include "base/base.h"
+#include "base/buf.h"
 #include "base/writer.h"
 #include "hub/hub.h"
 #include "transport/handshake.h"
@@ -15,6 +16,7 @@ struct mdg_peer;
 struct mdg_unit_sink {
     int (*unit)(struct mdg_unit_sink *sink, struct mdg_slice unit,
                 const struct mdg_unit_meta *meta);
+    struct mdg_buf *work; /* scratch to build a unit in; empty at first, the dialect's to fill */
 };
 
 struct mdg_dialect {
@@ -30,6 +32,11 @@ struct mdg_dialect {
     /* Not NULL: what stands in front of the (single) shared unit, for this member alone. */
     int (*private_head)(const struct mdg_member *member, const struct mdg_msg *m,
                         struct mdg_writer *w);
+    /* Upcalls of the hub. `deliver` is mdg_peer_deliver unless the dialect has a reason. */
+    const struct mdg_session_ops *session;
+    size_t state_bytes; /* of the dialect's own, zeroed, behind each peer: mdg_peer_state */
+    /* There is room again (members that were behind are resumed already). May be NULL. */
+    void (*writable)(struct mdg_peer *p);
 };
 
 #endif

@@ -115,6 +115,16 @@ void mdg_hub_set_time(struct mdg_hub *h, uint64_t now_ms, uint64_t unix_ms)
     h->unix_ms = unix_ms;
 }
 
+uint64_t mdg_hub_now_ms(const struct mdg_hub *h)
+{
+    return h->now_ms;
+}
+
+uint64_t mdg_hub_unix_ms(const struct mdg_hub *h)
+{
+    return h->unix_ms;
+}
+
 void mdg_hub_on_pending(struct mdg_hub *h, void (*fn)(void *arg), void *arg)
 {
     h->pending_fn = fn;

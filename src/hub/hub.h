@@ -129,6 +129,8 @@ int mdg_hub_new(const struct mdg_hub_config *config, unsigned worker, const uint
                 struct mdg_hub **out) MDG_NODISCARD;
 void mdg_hub_free(struct mdg_hub *h);
 void mdg_hub_set_time(struct mdg_hub *h, uint64_t now_ms, uint64_t unix_ms);
+uint64_t mdg_hub_now_ms(const struct mdg_hub *h); /* what was set last */
+uint64_t mdg_hub_unix_ms(const struct mdg_hub *h);
 /* Does the upcalls that are due. Returns true when work is left (it yielded): call again soon. */
 bool mdg_hub_turn(struct mdg_hub *h);
 /* Ages logs, forgets idle rooms, tells presence, enforces expiry. Every 100 ms or so. */

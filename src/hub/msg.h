@@ -89,6 +89,8 @@ struct mdg_content *mdg_content_clone(struct mdg_content *c,
 /* A ready-made encoding for one wire format: all the units of a message, framed, as chunks. */
 struct mdg_encoding {
     uint16_t chunk_count;
+    bool binary, compress; /* the dialect's own: what it said of the unit */
+    uint32_t body_len;     /* the dialect's own: bytes of the unit without head and tail */
     struct mdg_chunk chunks[];
 };
 

@@ -22,6 +22,17 @@ struct mdg_blob *mdg_blob_copy(struct mdg_slice bytes)
     return b;
 }
 
+int mdg_blob_resize(struct mdg_blob **b, uint32_t len)
+{
+    assert(atomic_load_explicit(&(*b)->refs, memory_order_relaxed) == 1);
+    struct mdg_blob *moved = realloc(*b, sizeof *moved + len);
+    if (!moved)
+        return MDG_E_NO_MEMORY;
+    moved->len = len;
+    *b = moved;
+    return 0;
+}
+
 void mdg_blob_free(struct mdg_blob *b)
 {
     free(b);

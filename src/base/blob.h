@@ -16,6 +16,9 @@ struct mdg_blob {
 struct mdg_blob *mdg_blob_new(uint32_t len) MDG_NODISCARD;
 /* A blob that holds a copy of the bytes. NULL: out of memory, or longer than 4 GiB. */
 struct mdg_blob *mdg_blob_copy(struct mdg_slice bytes) MDG_NODISCARD;
+/* Changes the length of a blob that nobody else refers to; the first bytes stay. *b may move.
+ * MDG_E_NO_MEMORY: as it was. */
+int mdg_blob_resize(struct mdg_blob **b, uint32_t len) MDG_NODISCARD;
 void mdg_blob_free(struct mdg_blob *b); /* internal: use mdg_blob_unref */
 
 static inline struct mdg_blob *mdg_blob_ref(struct mdg_blob *b)

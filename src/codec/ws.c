@@ -37,6 +37,11 @@ bool mdg_ws_dec_final(const struct mdg_ws_dec *d)
     return (d->flags & FIN) != 0;
 }
 
+bool mdg_ws_dec_compressed(const struct mdg_ws_dec *d)
+{
+    return d->op != 0 && (d->flags & RSV1) != 0;
+}
+
 static int die(struct mdg_ws_dec *d, enum mdg_ws_fail why)
 {
     d->state = DEAD;

@@ -54,7 +54,7 @@ struct mdg_ws_dec {
     uint8_t flags; /* see ws.c */
     uint8_t utf8;
     uint8_t fail; /* enum mdg_ws_fail */
-    uint8_t reserved;
+    uint8_t owner; /* the owner's, for whatever it likes */
 };
 
 static_assert(sizeof(struct mdg_ws_dec) == 20, "every idle connection holds one");
@@ -89,6 +89,8 @@ static inline uint32_t mdg_ws_dec_left(const struct mdg_ws_dec *d)
     return d->left;
 }
 bool mdg_ws_dec_final(const struct mdg_ws_dec *d);
+/* Is the message under way a compressed one? */
+bool mdg_ws_dec_compressed(const struct mdg_ws_dec *d);
 /* Bytes of the present message according to the heads seen so far. */
 static inline uint32_t mdg_ws_dec_total(const struct mdg_ws_dec *d)
 {

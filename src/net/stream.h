@@ -106,6 +106,11 @@ int mdg_stream_send(struct mdg_stream *s, struct mdg_chunk *chunks, size_t n) MD
  * returns: do not change those bytes after this call (several writes are one system call, and an
  * echo of a large frame copies nothing). Errors as above. */
 int mdg_stream_write(struct mdg_stream *s, const struct mdg_slice *parts, size_t n) MDG_NODISCARD;
+/* on_writable is owed as if a send had been refused: once the queue is under the low-water mark. */
+static inline void mdg_stream_want_writable(struct mdg_stream *s)
+{
+    s->flags |= MDG_STREAM_REFUSED;
+}
 void mdg_stream_set_out_max(struct mdg_stream *s, uint32_t bytes);
 
 /* Receiving. */

@@ -139,6 +139,16 @@ struct mdg_slice mdg_line_word(struct mdg_slice argument, struct mdg_slice *rest
     return mdg_slice(argument.data, n);
 }
 
+bool mdg_line_is_http(struct mdg_slice line)
+{
+    static const char version[] = " HTTP/1.";
+    size_t tail = sizeof version - 1 + 1;
+    if (line.len < tail + 3 || line.data[0] < 'A' || line.data[0] > 'Z')
+        return false;
+    return memcmp(line.data + line.len - tail, version, sizeof version - 1) == 0 &&
+           line.data[line.len - 1] >= '0' && line.data[line.len - 1] <= '9';
+}
+
 bool mdg_line_command(struct mdg_slice line, struct mdg_line_command *command,
                       struct mdg_slice *text)
 {

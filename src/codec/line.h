@@ -53,6 +53,9 @@ struct mdg_line_command {
  * without the first of them; otherwise *text is the line. */
 bool mdg_line_command(struct mdg_slice line, struct mdg_line_command *command,
                       struct mdg_slice *text);
+/* The line is an HTTP request line ("POST / HTTP/1.1"): on a text connection it means that somebody
+ * makes a browser write here. */
+bool mdg_line_is_http(struct mdg_slice line);
 /* The first word of an argument; *rest gets what follows it, trimmed. */
 struct mdg_slice mdg_line_word(struct mdg_slice argument, struct mdg_slice *rest);
 

@@ -126,6 +126,17 @@ static void words_part_at_blanks(void **state)
     assert_int_equal(word.len + rest.len, 0);
 }
 
+static void knows_a_request_line(void **state)
+{
+    (void)state;
+    assert_true(mdg_line_is_http(MDG_SLICE_LIT("POST /x HTTP/1.1")));
+    assert_true(mdg_line_is_http(MDG_SLICE_LIT("GET / HTTP/1.0")));
+    assert_false(mdg_line_is_http(MDG_SLICE_LIT("GET well soon")));
+    assert_false(mdg_line_is_http(MDG_SLICE_LIT("I like HTTP/1.x")));
+    assert_false(mdg_line_is_http(MDG_SLICE_LIT(" HTTP/1.1")));
+    assert_false(mdg_line_is_http(MDG_SLICE_LIT("")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +147,7 @@ int main(void)
         cmocka_unit_test(other_bytes_are_left_to_the_dialect),
         cmocka_unit_test(commands_begin_with_one_slash),
         cmocka_unit_test(words_part_at_blanks),
+        cmocka_unit_test(knows_a_request_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,9 +28,9 @@ static void frame_and_read(struct mdg_slice text)
         abort();
     struct mdg_writer w;
     mdg_writer_init(&w, wire, cap);
-    mdg_sockjs_write_escaped(&w, MDG_SOCKJS_PLAIN, MDG_SLICE_LIT("a["));
+    mdg_sockjs_write_escaped(&w, MDG_SOCKJS_PLAIN, MDG_SLICE_LIT("a[\""));
     mdg_sockjs_write_message(&w, MDG_SOCKJS_PLAIN, text);
-    mdg_sockjs_write_escaped(&w, MDG_SOCKJS_PLAIN, MDG_SLICE_LIT("]"));
+    mdg_sockjs_write_escaped(&w, MDG_SOCKJS_PLAIN, MDG_SLICE_LIT("\"]"));
     must(mdg_writer_fits(&w));
     struct mdg_sockjs_messages m;
     unsigned code;

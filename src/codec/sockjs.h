@@ -68,9 +68,10 @@ void mdg_sockjs_write_tail(struct mdg_writer *w, enum mdg_sockjs_wrap wrap);
 /* Any part of a frame, escaped for that place; cut between two characters. */
 void mdg_sockjs_write_escaped(struct mdg_writer *w, enum mdg_sockjs_wrap wrap,
                               struct mdg_slice text);
-/* One message as a JSON string with the escapes that SockJS wants (controls, U+200C-200F,
- * U+2028-202F, U+2060-206F, U+FFF0-FFFF, and pairs for what is beyond U+FFFF), then escaped for
- * the place. Bytes that are not UTF-8 become U+FFFD. */
+/* A message, or a part of it between two characters, as the inside of a JSON string (the caller
+ * writes the quotes) with the escapes that SockJS wants: controls, U+200C-200F, U+2028-202F,
+ * U+2060-206F, U+FFF0-FFFF, and pairs for what is beyond U+FFFF; then escaped for the place. Bytes
+ * that are not UTF-8 become U+FFFD. */
 void mdg_sockjs_write_message(struct mdg_writer *w, enum mdg_sockjs_wrap wrap,
                               struct mdg_slice message);
 /* c[3000,"Go away!"], unwrapped. */

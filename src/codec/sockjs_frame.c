@@ -178,14 +178,11 @@ void mdg_sockjs_write_message(struct mdg_writer *w, enum mdg_sockjs_wrap wrap,
                               struct mdg_slice message)
 {
     if (wrap == MDG_SOCKJS_PLAIN || wrap == MDG_SOCKJS_NEWLINE) {
-        mdg_write_u8(w, '"');
         write_quoted(w, message);
-        mdg_write_u8(w, '"');
         return;
     }
     enum { PIECE = 128, GROWTH = 6 };
     uint8_t piece[PIECE * GROWTH];
-    mdg_sockjs_write_escaped(w, wrap, MDG_SLICE_LIT("\""));
     while (message.len) {
         struct mdg_writer quoted;
         mdg_writer_init(&quoted, piece, sizeof piece);
@@ -196,7 +193,6 @@ void mdg_sockjs_write_message(struct mdg_writer *w, enum mdg_sockjs_wrap wrap,
         message.data += n;
         message.len -= n;
     }
-    mdg_sockjs_write_escaped(w, wrap, MDG_SLICE_LIT("\""));
 }
 
 void mdg_sockjs_write_head(struct mdg_writer *w, enum mdg_sockjs_wrap wrap,
@@ -231,9 +227,9 @@ void mdg_sockjs_write_close(struct mdg_writer *w, unsigned code, struct mdg_slic
 {
     mdg_write_str(w, "c[");
     mdg_write_dec(w, code);
-    mdg_write_u8(w, ',');
+    mdg_write_str(w, ",\"");
     mdg_sockjs_write_message(w, MDG_SOCKJS_PLAIN, reason);
-    mdg_write_u8(w, ']');
+    mdg_write_str(w, "\"]");
 }
 
 enum { XHR_PRELUDE = 2048, PAGE_MIN = 1024 };

@@ -9,9 +9,9 @@ static size_t wrap(char *out, size_t cap, enum mdg_sockjs_wrap place, struct mdg
     struct mdg_writer w;
     mdg_writer_init(&w, out, cap - 1);
     mdg_sockjs_write_head(&w, place, MDG_SLICE_LIT("callback"));
-    mdg_sockjs_write_escaped(&w, place, MDG_SLICE_LIT("a["));
+    mdg_sockjs_write_escaped(&w, place, MDG_SLICE_LIT("a[\""));
     mdg_sockjs_write_message(&w, place, message);
-    mdg_sockjs_write_escaped(&w, place, MDG_SLICE_LIT("]"));
+    mdg_sockjs_write_escaped(&w, place, MDG_SLICE_LIT("\"]"));
     mdg_sockjs_write_tail(&w, place);
     assert_true(mdg_writer_fits(&w));
     out[w.len] = '\0';

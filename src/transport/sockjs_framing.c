@@ -20,12 +20,12 @@ static const struct mdg_slice no_callback = {NULL, 0};
 static void write_before(struct mdg_writer *w, enum mdg_sockjs_wrap wrap)
 {
     mdg_sockjs_write_head(w, wrap, no_callback);
-    mdg_write_str(w, "a[");
+    mdg_sockjs_write_escaped(w, wrap, MDG_SLICE_LIT("a[\""));
 }
 
 static void write_after(struct mdg_writer *w, enum mdg_sockjs_wrap wrap)
 {
-    mdg_write_u8(w, ']');
+    mdg_sockjs_write_escaped(w, wrap, MDG_SLICE_LIT("\"]"));
     mdg_sockjs_write_tail(w, wrap);
 }
 
@@ -87,10 +87,29 @@ static void message_escape(const struct mdg_framing *f, struct mdg_writer *w, st
     mdg_sockjs_write_message(w, MDG_SOCKJS_PLAIN, unit);
 }
 
+static void quote_head(const struct mdg_framing *f, struct mdg_writer *w, size_t body_len,
+                       const struct mdg_unit_meta *meta)
+{
+    (void)f;
+    (void)body_len;
+    (void)meta;
+    mdg_write_u8(w, '"');
+}
+
+static void quote_tail(const struct mdg_framing *f, struct mdg_writer *w,
+                       const struct mdg_unit_meta *meta)
+{
+    (void)f;
+    (void)meta;
+    mdg_write_u8(w, '"');
+}
+
 const struct mdg_framing mdg_sockjs_framing_waiting = {
     .name = "sockjs",
     .text_only = true,
+    .head = quote_head,
     .escape = message_escape,
+    .tail = quote_tail,
 };
 
 static void websocket_head(const struct mdg_framing *f, struct mdg_writer *w, size_t body_len,
@@ -99,7 +118,8 @@ static void websocket_head(const struct mdg_framing *f, struct mdg_writer *w, si
     (void)f;
     (void)meta;
     uint8_t head[MDG_WS_HEAD_MAX];
-    size_t n = mdg_ws_enc_head(head, MDG_WS_TEXT, true, false, body_len + 3, NULL);
+    size_t n =
+        mdg_ws_enc_head(head, MDG_WS_TEXT, true, false, body_len + sizeof "a[\"\"]" - 1, NULL);
     mdg_write_bytes(w, head, n);
     write_before(w, MDG_SOCKJS_PLAIN);
 }

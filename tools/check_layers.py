@@ -27,6 +27,8 @@ ALLOWED = {
 }
 # Users of the library see its public header only, and what lies beside them.
 PUBLIC_ONLY = ("cmd", "examples", "tests/targets", "tests/bench")
+# Beside the code but never in the library.
+FOR_TESTS = ("_test.c", "_world.h", "_fake.h")
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 
 
@@ -41,7 +43,7 @@ def public_only(path, included, top):
 
 
 def in_layer(path, layer, included):
-    if path.name.endswith("_test.c") and included.startswith("tests/"):
+    if path.name.endswith(FOR_TESTS) and included.startswith("tests/"):
         return True
     first = included.split("/")[0]
     return first == layer or first in ALLOWED[layer] or included in ALLOWED[layer]

@@ -115,6 +115,9 @@ int mdg_exchange_add_header(struct mdg_exchange *x, struct mdg_slice name,
  * HEAD request gets the head alone. */
 int mdg_exchange_respond(struct mdg_exchange *x, unsigned status, const struct mdg_header *h,
                          size_t nh, struct mdg_chunk *body, size_t nb) MDG_NODISCARD;
+/* The same with a borrowed body, which is copied. */
+int mdg_exchange_respond_copy(struct mdg_exchange *x, unsigned status, const struct mdg_header *h,
+                              size_t nh, struct mdg_slice body) MDG_NODISCARD;
 /* The same with a borrowed text body; content_type may be NULL when there is no body. Falls back
  * to closing the connection when out of memory. */
 void mdg_exchange_respond_text(struct mdg_exchange *x, unsigned status, const char *content_type,

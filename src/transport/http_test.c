@@ -4,23 +4,12 @@
 #include "net/net.h"
 #include "net/stream.h"
 #include "tests/support/unit.h"
-#include "transport/http.h"
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include "transport/http_world.h"
 
 struct world {
-    struct mdg_loop *loop;
-    struct mdg_net *net;
-    struct mdg_http_server *server, *other;
+    struct http_world http; /* first: the helpers take either */
+    struct mdg_http_server *other;
     struct mdg_http_config config;
-    int fd;
-    bool eof, reset;
-    char got[1 << 20];
-    size_t len;
     /* what the handlers saw */
     struct mdg_exchange *held;
     struct mdg_stream *upgraded;
@@ -230,76 +219,6 @@ static const struct mdg_http_handler *other_route(void *router, struct mdg_excha
     return &routes[0].handler;
 }
 
-static void turns(struct world *w)
-{
-    for (int i = 0; i < 6; i++)
-        assert_true(mdg_loop_step(w->loop, 0) >= 0);
-}
-
-/* Lets the server work and takes what it sent. */
-static void settle(struct world *w)
-{
-    for (int idle = 0; idle < 3;) {
-        turns(w);
-        ssize_t n = w->fd < 0 ? -1 : read(w->fd, w->got + w->len, sizeof w->got - 1 - w->len);
-        idle = n > 0 ? 0 : idle + 1;
-        if (n > 0)
-            w->len += (size_t)n;
-        w->eof |= n == 0;
-        w->reset |= n < 0 && w->fd >= 0 && errno == ECONNRESET;
-    }
-    w->got[w->len] = '\0';
-}
-
-static void connect_client(struct world *w)
-{
-    int pair[2];
-    struct mdg_stream *s;
-    static const struct mdg_stream_user nobody = {
-        .name = "nobody", .on_data = upgraded_data, .on_close = upgraded_close};
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
-    assert_int_equal(mdg_stream_from_fd(w->net, pair[0], &nobody, w, &s), 0);
-    assert_int_equal(mdg_http_server_accept(w->server, s), 0);
-    w->fd = pair[1];
-    w->len = 0;
-    w->eof = false;
-}
-
-static void send_bytes(struct world *w, const char *bytes, size_t len)
-{
-    while (len) {
-        ssize_t n = write(w->fd, bytes, len);
-        if (n < 0) {
-            assert_true(errno == EAGAIN || errno == EPIPE);
-            if (errno == EPIPE)
-                return;
-            settle(w);
-            continue;
-        }
-        bytes += n;
-        len -= (size_t)n;
-    }
-}
-
-static void say(struct world *w, const char *text)
-{
-    send_bytes(w, text, strlen(text));
-    settle(w);
-}
-
-/* The same, and compares what came since the last time, without the Date line. */
-static void expect(struct world *w, const char *wanted)
-{
-    char *date;
-    while ((date = strstr(w->got, "Date: "))) {
-        char *end = strstr(date, "\r\n") + 2;
-        memmove(date, end, strlen(end) + 1);
-    }
-    assert_string_equal(w->got, wanted);
-    w->len = 0;
-    w->got[0] = '\0';
-}
-
 static int setup(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
@@ -314,11 +233,8 @@ static int setup(void **state)
         .idle_timeout_s = 1,
         .out_bytes_max = 65536,
     };
-    assert_int_equal(mdg_loop_new(NULL, &w->loop), 0);
-    assert_int_equal(mdg_net_new(w->loop, NULL, &w->net), 0);
-    assert_int_equal(mdg_http_server_new(w->net, &w->config, route, w, &w->server), 0);
-    assert_int_equal(mdg_http_server_new(w->net, &w->config, other_route, w, &w->other), 0);
-    connect_client(w);
+    http_world_init(&w->http, &w->config, route, w);
+    assert_int_equal(mdg_http_server_new(w->http.net, &w->config, other_route, w, &w->other), 0);
     *state = w;
     return 0;
 }
@@ -326,13 +242,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct world *w = *state;
-    close(w->fd);
-    turns(w);
-    mdg_http_server_free(w->server);
     mdg_http_server_free(w->other);
-    turns(w);
-    mdg_net_free(w->net);
-    mdg_loop_free(w->loop);
+    http_world_fini(&w->http);
     free(w);
     return 0;
 }
@@ -340,25 +251,24 @@ static int teardown(void **state)
 #define OK "HTTP/1.1 200 OK\r\n"
 #define TEXT "Content-Type: text/plain\r\n"
 #define HELLO OK TEXT "Content-Length: 5\r\n\r\nhello"
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
 
 static void requests_on_one_connection_are_answered(void **state)
 {
     struct world *w = *state;
-    say(w, GET("/hello"));
-    expect(w, HELLO);
-    say(w, GET("/nothing"));
-    expect(w, "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\n"
-              "Content-Length: 11\r\n\r\nNot found.\n");
-    say(w, "HEAD /hello HTTP/1.1\r\nHost: a\r\n\r\n");
-    expect(w, OK TEXT "Content-Length: 5\r\n\r\n");
-    say(w, "GET /x/../hell%6f?q HTTP/1.1\r\nHost: a\r\n\r\n");
-    expect(w, HELLO);
-    say(w, "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
-    expect(w, "HTTP/1.1 204 No Content\r\nAllow: GET, HEAD, POST, OPTIONS\r\n\r\n");
-    assert_false(w->eof);
-    say(w, "GET /../hello HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_non_null(strstr(w->got, "HTTP/1.1 400 "));
+    say(&w->http, GET("/hello"));
+    expect(&w->http, HELLO);
+    say(&w->http, GET("/nothing"));
+    expect(&w->http, "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                     "Content-Length: 11\r\n\r\nNot found.\n");
+    say(&w->http, "HEAD /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    expect(&w->http, OK TEXT "Content-Length: 5\r\n\r\n");
+    say(&w->http, "GET /x/../hell%6f?q HTTP/1.1\r\nHost: a\r\n\r\n");
+    expect(&w->http, HELLO);
+    say(&w->http, "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+    expect(&w->http, "HTTP/1.1 204 No Content\r\nAllow: GET, HEAD, POST, OPTIONS\r\n\r\n");
+    assert_false(w->http.eof);
+    say(&w->http, "GET /../hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_non_null(strstr(w->http.got, "HTTP/1.1 400 "));
 }
 
 static void every_byte_may_come_alone(void **state)
@@ -368,96 +278,97 @@ static void every_byte_may_come_alone(void **state)
         "POST /body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
         "3\r\nabc\r\n0\r\n\r\n" GET("/hello");
     for (size_t i = 0; i < sizeof text - 1; i++) {
-        send_bytes(w, text + i, 1);
-        turns(w);
+        send_bytes(&w->http, text + i, 1);
+        turns(&w->http);
     }
-    settle(w);
-    expect(w, OK "Content-Length: 4\r\n\r\ndone" HELLO);
+    settle(&w->http);
+    expect(&w->http, OK "Content-Length: 4\r\n\r\ndone" HELLO);
     assert_string_equal(w->log, "piece:a piece:b piece:c last: /hello ");
 }
 
 static void pipelined_requests_are_answered_in_order(void **state)
 {
     struct world *w = *state;
-    say(w, GET("/hold") GET("/hello") GET("/stream") "GET /hello HTTP/1.0\r\n\r\n");
-    expect(w, "");
+    say(&w->http, GET("/hold") GET("/hello") GET("/stream") "GET /hello HTTP/1.0\r\n\r\n");
+    expect(&w->http, "");
     assert_int_equal(w->requests, 1);
     mdg_exchange_respond_text(w->held, 200, NULL, MDG_SLICE_LIT("first"));
-    settle(w);
-    expect(w, OK "Content-Length: 5\r\n\r\nfirst" HELLO OK
-                 "Content-Type: text/x\r\nTransfer-Encoding: chunked\r\n\r\n"
-                 "11\r\n0123456789abcdef!\r\n11\r\n0123456789abcdef!\r\n"
-                 "11\r\n0123456789abcdef!\r\n0\r\n\r\n" OK TEXT
-                 "Content-Length: 5\r\nConnection: close\r\n\r\nhello");
-    assert_true(w->eof);
+    settle(&w->http);
+    expect(&w->http, OK "Content-Length: 5\r\n\r\nfirst" HELLO OK
+                        "Content-Type: text/x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                        "11\r\n0123456789abcdef!\r\n11\r\n0123456789abcdef!\r\n"
+                        "11\r\n0123456789abcdef!\r\n0\r\n\r\n" OK TEXT
+                        "Content-Length: 5\r\nConnection: close\r\n\r\nhello");
+    assert_true(w->http.eof);
 }
 
 static void http_1_0_ends_with_the_connection_unless_it_asks(void **state)
 {
     struct world *w = *state;
-    say(w, "GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    expect(w, OK TEXT "Content-Length: 5\r\nConnection: keep-alive\r\n\r\nhello");
-    assert_false(w->eof);
-    say(w, "GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    expect(w, OK "Content-Type: text/x\r\nConnection: close\r\n\r\n"
-                 "0123456789abcdef!0123456789abcdef!0123456789abcdef!");
-    assert_true(w->eof);
+    say(&w->http, "GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    expect(&w->http, OK TEXT "Content-Length: 5\r\nConnection: keep-alive\r\n\r\nhello");
+    assert_false(w->http.eof);
+    say(&w->http, "GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    expect(&w->http, OK "Content-Type: text/x\r\nConnection: close\r\n\r\n"
+                        "0123456789abcdef!0123456789abcdef!0123456789abcdef!");
+    assert_true(w->http.eof);
 }
 
 static void connection_close_is_honoured(void **state)
 {
     struct world *w = *state;
-    say(w, "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" GET("/hello"));
-    expect(w, OK TEXT "Content-Length: 5\r\nConnection: close\r\n\r\nhello");
-    assert_true(w->eof);
+    say(&w->http, "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" GET("/hello"));
+    expect(&w->http, OK TEXT "Content-Length: 5\r\nConnection: close\r\n\r\nhello");
+    assert_true(w->http.eof);
     assert_int_equal(w->requests, 1);
 }
 
 static void bodies_come_in_pieces_and_end(void **state)
 {
     struct world *w = *state;
-    say(w, "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc");
-    say(w, "def" GET("/body"));
-    expect(w, OK "Content-Length: 4\r\n\r\ndone" OK "Content-Length: 4\r\n\r\ndone");
+    say(&w->http, "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc");
+    say(&w->http, "def" GET("/body"));
+    expect(&w->http, OK "Content-Length: 4\r\n\r\ndone" OK "Content-Length: 4\r\n\r\ndone");
     assert_string_equal(w->log, "piece:abc last:def last: ");
 }
 
 static void continue_is_sent_when_the_body_is_wanted(void **state)
 {
     struct world *w = *state;
-    say(w, "POST /body HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
-    expect(w, "HTTP/1.1 100 Continue\r\n\r\n");
-    say(w, "abc");
-    expect(w, OK "Content-Length: 4\r\n\r\ndone");
-    say(w, "POST /hello HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
-    expect(w, OK TEXT "Content-Length: 5\r\nConnection: close\r\n\r\nhello");
-    assert_true(w->eof);
+    say(&w->http,
+        "POST /body HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+    expect(&w->http, "HTTP/1.1 100 Continue\r\n\r\n");
+    say(&w->http, "abc");
+    expect(&w->http, OK "Content-Length: 4\r\n\r\ndone");
+    say(&w->http,
+        "POST /hello HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+    expect(&w->http, OK TEXT "Content-Length: 5\r\nConnection: close\r\n\r\nhello");
+    assert_true(w->http.eof);
 }
 
 static void an_unwanted_body_is_skipped_when_it_is_small(void **state)
 {
     struct world *w = *state;
-    say(w, "POST /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n");
-    expect(w, HELLO);
-    say(w, "abc" GET("/hello"));
-    expect(w, HELLO);
-    say(w, "POST /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n");
-    expect(w, OK TEXT "Content-Length: 5\r\nConnection: close\r\n\r\nhello");
-    assert_true(w->eof);
+    say(&w->http, "POST /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n");
+    expect(&w->http, HELLO);
+    say(&w->http, "abc" GET("/hello"));
+    expect(&w->http, HELLO);
+    say(&w->http, "POST /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n");
+    expect(&w->http, OK TEXT "Content-Length: 5\r\nConnection: close\r\n\r\nhello");
+    assert_true(w->http.eof);
 }
 
 static void a_body_over_the_limit_is_413(void **state)
 {
     struct world *w = *state;
-    say(w, "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 100001\r\n\r\n");
-    assert_non_null(strstr(w->got, "HTTP/1.1 413 "));
+    say(&w->http, "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 100001\r\n\r\n");
+    assert_non_null(strstr(w->http.got, "HTTP/1.1 413 "));
     assert_int_equal(w->aborts, 1);
-    assert_true(w->eof);
-    close(w->fd);
-    connect_client(w);
-    say(w, "POST /small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-           "5\r\n01234\r\n6\r\n012345\r\n0\r\n\r\n");
-    assert_non_null(strstr(w->got, "HTTP/1.1 413 "));
+    assert_true(w->http.eof);
+    connect_client(&w->http);
+    say(&w->http, "POST /small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                  "5\r\n01234\r\n6\r\n012345\r\n0\r\n\r\n");
+    assert_non_null(strstr(w->http.got, "HTTP/1.1 413 "));
     assert_int_equal(w->aborts, 2);
     assert_string_equal(w->log, "piece:01234 ");
 }
@@ -465,14 +376,14 @@ static void a_body_over_the_limit_is_413(void **state)
 static void a_paused_body_waits(void **state)
 {
     struct world *w = *state;
-    say(w, "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n");
+    say(&w->http, "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n");
     mdg_exchange_pause_body(w->held, true);
-    say(w, "abc");
-    say(w, "def");
+    say(&w->http, "abc");
+    say(&w->http, "def");
     assert_string_equal(w->log, "");
     mdg_exchange_pause_body(w->held, false);
-    settle(w);
-    say(w, "ghi");
+    settle(&w->http);
+    say(&w->http, "ghi");
     assert_string_equal(w->log, "piece:abcdef last:ghi ");
 }
 
@@ -494,13 +405,12 @@ static void malformed_requests_never_reach_a_route(void **state)
         {"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 405 "},
     };
     for (size_t i = 0; i < MDG_ARRAY_LEN(bad); i++) {
-        say(w, bad[i].text);
-        assert_memory_equal(w->got, bad[i].status, strlen(bad[i].status));
-        assert_non_null(strstr(w->got, "Connection: close\r\n"));
-        assert_null(strstr(w->got, "\nHTTP/"));
-        assert_true(w->eof);
-        close(w->fd);
-        connect_client(w);
+        say(&w->http, bad[i].text);
+        assert_memory_equal(w->http.got, bad[i].status, strlen(bad[i].status));
+        assert_non_null(strstr(w->http.got, "Connection: close\r\n"));
+        assert_null(strstr(w->http.got, "\nHTTP/"));
+        assert_true(w->http.eof);
+        connect_client(&w->http);
     }
     assert_int_equal(w->requests, 0);
 }
@@ -508,89 +418,88 @@ static void malformed_requests_never_reach_a_route(void **state)
 static void a_bad_chunk_ends_an_exchange_that_is_under_way(void **state)
 {
     struct world *w = *state;
-    say(w, "POST /body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\nzz\r\n");
-    assert_memory_equal(w->got, "HTTP/1.1 400 ", 13);
+    say(&w->http,
+        "POST /body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\nzz\r\n");
+    assert_memory_equal(w->http.got, "HTTP/1.1 400 ", 13);
     assert_int_equal(w->aborts, 1);
-    assert_true(w->eof);
+    assert_true(w->http.eof);
 }
 
 static void handlers_that_fail_get_a_500(void **state)
 {
     struct world *w = *state;
-    say(w, GET("/fail"));
-    assert_memory_equal(w->got, "HTTP/1.1 500 ", 13);
-    assert_true(w->eof);
-    close(w->fd);
-    connect_client(w);
-    say(w, "POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
-    assert_memory_equal(w->got, "HTTP/1.1 500 ", 13);
+    say(&w->http, GET("/fail"));
+    assert_memory_equal(w->http.got, "HTTP/1.1 500 ", 13);
+    assert_true(w->http.eof);
+    connect_client(&w->http);
+    say(&w->http, "POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    assert_memory_equal(w->http.got, "HTTP/1.1 500 ", 13);
     assert_int_equal(w->aborts, 0);
 }
 
 static void a_peer_that_goes_away_aborts_once(void **state)
 {
     struct world *w = *state;
-    say(w, GET("/hold"));
-    close(w->fd);
-    w->fd = -1;
-    settle(w);
+    say(&w->http, GET("/hold"));
+    close(w->http.fd);
+    w->http.fd = -1;
+    settle(&w->http);
     assert_int_equal(w->aborts, w->held ? 0 : 1);
     if (w->held) /* half-closed as far as we know: the answer finds nobody */
         mdg_exchange_respond_text(w->held, 200, NULL, mdg_slice(NULL, 0));
-    settle(w);
-    connect_client(w);
-    say(w, GET("/poll"));
+    settle(&w->http);
+    connect_client(&w->http);
+    say(&w->http, GET("/poll"));
     assert_non_null(w->held);
     unsigned before = w->aborts;
-    shutdown(w->fd, SHUT_WR);
-    settle(w);
+    shutdown(w->http.fd, SHUT_WR);
+    settle(&w->http);
     assert_int_equal(w->aborts, before + 1);
-    assert_true(w->eof);
+    assert_true(w->http.eof);
 }
 
 static void a_half_closed_client_still_gets_its_answers(void **state)
 {
     struct world *w = *state;
-    send_bytes(w, GET("/hold") GET("/hello"), sizeof(GET("/hold") GET("/hello")) - 1);
-    shutdown(w->fd, SHUT_WR);
-    settle(w);
+    send_bytes(&w->http, GET("/hold") GET("/hello"), sizeof(GET("/hold") GET("/hello")) - 1);
+    shutdown(w->http.fd, SHUT_WR);
+    settle(&w->http);
     assert_non_null(w->held);
     mdg_exchange_respond_text(w->held, 200, NULL, MDG_SLICE_LIT("x"));
-    settle(w);
-    expect(w, OK "Content-Length: 1\r\n\r\nx" HELLO);
-    assert_true(w->eof);
-    close(w->fd);
-    connect_client(w);
-    send_bytes(w, "GET /he", 7);
-    shutdown(w->fd, SHUT_WR);
-    settle(w);
-    assert_true(w->eof);
+    settle(&w->http);
+    expect(&w->http, OK "Content-Length: 1\r\n\r\nx" HELLO);
+    assert_true(w->http.eof);
+    connect_client(&w->http);
+    send_bytes(&w->http, "GET /he", 7);
+    shutdown(w->http.fd, SHUT_WR);
+    settle(&w->http);
+    assert_true(w->http.eof);
 }
 
 static void an_upgrade_gives_the_stream_and_the_unread_bytes_away(void **state)
 {
     struct world *w = *state;
-    say(w, GET("/hello") GET("/up") "surplus");
-    expect(w, HELLO "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n");
+    say(&w->http, GET("/hello") GET("/up") "surplus");
+    expect(&w->http, HELLO "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n");
     assert_string_equal(w->upgraded_bytes, "surplus");
-    say(w, "more");
+    say(&w->http, "more");
     assert_string_equal(w->upgraded_bytes, "more");
-    assert_int_equal(mdg_http_server_counters(w->server)->connections, 0);
+    assert_int_equal(mdg_http_server_counters(w->http.server)->connections, 0);
     mdg_stream_close(w->upgraded, 0);
-    settle(w);
+    settle(&w->http);
     assert_null(w->upgraded);
-    connect_client(w);
-    say(w, "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n");
-    assert_memory_equal(w->got, "HTTP/1.1 426 ", 13);
+    connect_client(&w->http);
+    say(&w->http, "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n");
+    assert_memory_equal(w->http.got, "HTTP/1.1 426 ", 13);
 }
 
 static void a_connection_moves_before_its_request_is_handled(void **state)
 {
     struct world *w = *state;
-    say(w, GET("/move") GET("/again"));
-    expect(w, HELLO HELLO);
+    say(&w->http, GET("/move") GET("/again"));
+    expect(&w->http, HELLO HELLO);
     assert_string_equal(w->log, "/move /again ");
-    assert_int_equal(mdg_http_server_counters(w->server)->connections, 0);
+    assert_int_equal(mdg_http_server_counters(w->http.server)->connections, 0);
     assert_int_equal(mdg_http_server_counters(w->other)->connections, 1);
 }
 
@@ -598,17 +507,17 @@ static void a_client_that_does_not_read_stops_being_served(void **state)
 {
     struct world *w = *state;
     for (int i = 0; i < 200; i++)
-        if (write(w->fd, GET("/big"), sizeof GET("/big") - 1) < 0)
+        if (write(w->http.fd, GET("/big"), sizeof GET("/big") - 1) < 0)
             break;
     for (int i = 0; i < 50; i++)
-        turns(w);
+        turns(&w->http);
     assert_true(w->requests > 2 && w->requests < 30);
     size_t bytes = 0;
     for (int idle = 0; idle < 3;) {
-        w->len = 0;
-        settle(w);
-        idle = w->len ? 0 : idle + 1;
-        bytes += w->len;
+        w->http.len = 0;
+        settle(&w->http);
+        idle = w->http.len ? 0 : idle + 1;
+        bytes += w->http.len;
     }
     assert_int_equal(w->requests, 200);
     assert_true(bytes > 200 * 40000);
@@ -617,71 +526,72 @@ static void a_client_that_does_not_read_stops_being_served(void **state)
 static void cross_origin_requests_get_their_headers(void **state)
 {
     struct world *w = *state;
-    say(w, "OPTIONS /cors HTTP/1.1\r\nHost: a\r\nOrigin: http://b\r\n"
-           "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: x-y\r\n\r\n");
-    expect(w, "HTTP/1.1 204 No Content\r\nAccess-Control-Allow-Origin: http://b\r\n"
-              "Access-Control-Allow-Credentials: true\r\nVary: Origin\r\n"
-              "Access-Control-Allow-Methods: GET, POST\r\nAccess-Control-Allow-Headers: x-y\r\n"
-              "Access-Control-Max-Age: 86400\r\n\r\n");
-    say(w, GET("/cors"));
-    expect(w, OK "Content-Length: 2\r\n\r\nok");
+    say(&w->http,
+        "OPTIONS /cors HTTP/1.1\r\nHost: a\r\nOrigin: http://b\r\n"
+        "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: x-y\r\n\r\n");
+    expect(&w->http,
+           "HTTP/1.1 204 No Content\r\nAccess-Control-Allow-Origin: http://b\r\n"
+           "Access-Control-Allow-Credentials: true\r\nVary: Origin\r\n"
+           "Access-Control-Allow-Methods: GET, POST\r\nAccess-Control-Allow-Headers: x-y\r\n"
+           "Access-Control-Max-Age: 86400\r\n\r\n");
+    say(&w->http, GET("/cors"));
+    expect(&w->http, OK "Content-Length: 2\r\n\r\nok");
 }
 
 static void a_value_cannot_split_the_response(void **state)
 {
     struct world *w = *state;
-    say(w, GET("/split"));
-    expect(w, "HTTP/1.1 204 No Content\r\n\r\n");
+    say(&w->http, GET("/split"));
+    expect(&w->http, "HTTP/1.1 204 No Content\r\n\r\n");
 }
 
 static void the_request_says_what_it_was(void **state)
 {
     struct world *w = *state;
-    say(w, "GET /who?a=1&b=%20x&c HTTP/1.1\r\nHost: a\r\nCookie: j=1; k=v\r\nX-Y: z\r\n\r\n");
+    say(&w->http,
+        "GET /who?a=1&b=%20x&c HTTP/1.1\r\nHost: a\r\nCookie: j=1; k=v\r\nX-Y: z\r\n\r\n");
     assert_string_equal(w->log, "a=1&b=%20x&c %20x v z plain ");
 }
 
 /* Turns of the real clock until the server closes; false after three seconds. */
 static bool closes_in_time(struct world *w)
 {
-    for (int i = 0; i < 60 && !w->eof; i++) {
-        assert_true(mdg_loop_step(w->loop, 50) >= 0);
-        settle(w);
+    for (int i = 0; i < 60 && !w->http.eof; i++) {
+        assert_true(mdg_loop_step(w->http.loop, 50) >= 0);
+        settle(&w->http);
     }
-    return w->eof;
+    return w->http.eof;
 }
 
 static void slow_clients_run_out_of_time(void **state)
 {
     struct world *w = *state;
-    say(w, "GET /hello HTTP/1.1\r\nHo");
+    say(&w->http, "GET /hello HTTP/1.1\r\nHo");
     assert_true(closes_in_time(w));
-    assert_memory_equal(w->got, "HTTP/1.1 408 ", 13);
-    close(w->fd);
-    connect_client(w);
-    say(w, "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\na");
+    assert_memory_equal(w->http.got, "HTTP/1.1 408 ", 13);
+    connect_client(&w->http);
+    say(&w->http, "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\na");
     assert_true(closes_in_time(w));
-    assert_memory_equal(w->got, "HTTP/1.1 408 ", 13);
+    assert_memory_equal(w->http.got, "HTTP/1.1 408 ", 13);
     assert_int_equal(w->aborts, 1);
-    close(w->fd);
-    connect_client(w);
-    say(w, GET("/hello"));
-    expect(w, HELLO);
+    connect_client(&w->http);
+    say(&w->http, GET("/hello"));
+    expect(&w->http, HELLO);
     assert_true(closes_in_time(w));
-    expect(w, "");
+    expect(&w->http, "");
 }
 
 static void draining_closes_what_is_idle_and_what_ends(void **state)
 {
     struct world *w = *state;
-    say(w, GET("/hold"));
-    mdg_http_server_drain(w->server);
-    settle(w);
-    assert_false(w->eof);
+    say(&w->http, GET("/hold"));
+    mdg_http_server_drain(w->http.server);
+    settle(&w->http);
+    assert_false(w->http.eof);
     mdg_exchange_respond_text(w->held, 200, NULL, MDG_SLICE_LIT("x"));
-    settle(w);
-    expect(w, OK "Content-Length: 1\r\nConnection: close\r\n\r\nx");
-    assert_true(w->eof);
+    settle(&w->http);
+    expect(&w->http, OK "Content-Length: 1\r\nConnection: close\r\n\r\nx");
+    assert_true(w->http.eof);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

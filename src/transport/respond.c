@@ -177,9 +177,8 @@ int mdg_exchange_respond(struct mdg_exchange *x, unsigned status, const struct m
     return 0;
 }
 
-/* The head and a borrowed body in one blob. */
-static int respond_copy(struct mdg_exchange *x, unsigned status, const struct mdg_header *h,
-                        size_t nh, struct mdg_slice body)
+int mdg_exchange_respond_copy(struct mdg_exchange *x, unsigned status, const struct mdg_header *h,
+                              size_t nh, struct mdg_slice body)
 {
     int err;
     if (!may_respond(x))
@@ -201,7 +200,7 @@ static int respond_copy(struct mdg_exchange *x, unsigned status, const struct md
 static void respond_or_kill(struct mdg_exchange *x, unsigned status, const struct mdg_header *h,
                             size_t nh, struct mdg_slice body)
 {
-    if (respond_copy(x, status, h, nh, body) < 0)
+    if (mdg_exchange_respond_copy(x, status, h, nh, body) < 0)
         mdg_exchange_kill(x);
 }
 

@@ -5,7 +5,7 @@
 import { build } from "esbuild";
 import { createHash } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { dirname, join, relative, resolve } from "node:path";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 
@@ -30,6 +30,9 @@ async function bundle() {
     minify: true,
     write: false,
     metafile: true,
+    splitting: true,
+    entryNames: "[name]",
+    chunkNames: "part-[hash]",
     format: "esm",
     target: ["es2022", "chrome100", "firefox100", "safari15.4"],
     jsx: "automatic",
@@ -40,9 +43,10 @@ async function bundle() {
   const assets = [];
   let html = await readFile(join(here, "index.html"), "utf8");
   for (const file of result.outputFiles) {
-    const kind = file.path.split(".").at(-1);
-    const name = `page-${digest(file.contents)}.${kind}`;
-    html = html.replace(`@${kind.toUpperCase()}@`, name);
+    const [stem, kind] = basename(file.path).split(".");
+    // Chunks are imported by name, so they keep the one that esbuild gave them (it has a digest).
+    const name = stem.startsWith("part-") ? `${stem}.${kind}` : `page-${digest(file.contents)}.${kind}`;
+    if (name.startsWith("page-")) html = html.replace(`@${kind.toUpperCase()}@`, name);
     assets.push({ path: `/chat/${name}`, type: TYPES[kind], bytes: Buffer.from(file.contents), immutable: true });
   }
   const icon = await readFile(join(here, "icon.svg"));

@@ -213,3 +213,37 @@ test("signing out ends the session, and one user in two tabs is one presence", {
   await ann.reload();
   await ann.waitForSelector("#name");
 });
+
+for (const via of ["sockjs:websocket", "sockjs:xhr-streaming", "sockjs:eventsource", "sockjs:xhr-polling"]) {
+  test(`over ${via} the page is in the same room`, { timeout: 60 }, async (t) => {
+    const server = await t.server();
+    const ann = await visitor(t);
+    const ben = await visitor(t);
+    await enter(ann, server.url, "ann", via);
+    await enter(ben, server.url, "ben");
+    await say(ann, "by another way");
+    await waitSaid(ben, ["ann: by another way"]);
+    await say(ben, "heard");
+    await waitSaid(ann, ["own: by another way", "ben: heard"]);
+  });
+}
+
+test("the transport is switched in the middle, nothing missing and nothing twice", { timeout: 60 }, async (t) => {
+  const server = await t.server();
+  const ann = await visitor(t);
+  const ben = await visitor(t);
+  await enter(ann, server.url, "ann");
+  await enter(ben, server.url, "ben");
+  await say(ann, "one");
+  await waitSaid(ben, ["ann: one"]);
+  const choice = ann.getByLabel("Connect by");
+  await choice.selectOption("sockjs");
+  await say(ben, "two");
+  await say(ann, "three");
+  await until("all three", async () => (await said(ann)).length === 3);
+  await choice.selectOption("websocket");
+  await say(ann, "four");
+  await until("all four", async () => (await said(ben)).length === 4);
+  assert.deepEqual((await said(ann)).sort(), ["ben: two", "own: four", "own: one", "own: three"]);
+  assert.equal(await ann.$$eval(".lost, .pending", (all) => all.length), 0);
+});

@@ -2,14 +2,13 @@
 
 import { render } from "preact";
 import { Chat } from "./chat/chat.js";
-import { connect } from "./net/websocket.js";
 import { language, t } from "./i18n.js";
 import { App } from "./views/App.jsx";
 
 document.documentElement.lang = language;
 document.title = t.appName;
 
-const chat = new Chat(connect);
+const chat = new Chat();
 render(<App chat={chat} />, document.getElementById("app"));
 
 // The page came from the server's cache or a proxy, and the server itself cannot be reached yet.

@@ -29,8 +29,9 @@ export async function closeBrowser() {
   browser = null;
 }
 
-export async function enter(page, url, name) {
-  await page.goto(`${url}/chat`);
+/** Signs in and waits for the connection; `via` is a transport other than WebSocket. */
+export async function enter(page, url, name, via = null) {
+  await page.goto(`${url}/chat${via ? `?via=${via}` : ""}`);
   await page.fill("#name", name);
   await page.keyboard.press("Enter");
   await page.waitForSelector('.status[data-state="open"]', { state: "attached" });

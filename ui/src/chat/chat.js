@@ -5,6 +5,7 @@ import { Connection } from "../net/connection.js";
 import { randomKey, storedRooms, storeRooms } from "./local.js";
 import * as api from "./api.js";
 import * as R from "./room.js";
+import { chosenTransport, connectBy, keepTransport } from "../net/transports.js";
 
 const HISTORY = 50;
 const SETTLE_MS = 1500; // catch-up that promised more than the log still had
@@ -12,7 +13,7 @@ const ROOMS_EVERY_MS = 15_000;
 const DEFAULT_ROOM = "lobby";
 
 export class Chat {
-  constructor(connect) {
+  constructor() {
     this.listeners = new Set();
     this.phase = "starting"; // starting | out | in
     this.me = null;
@@ -24,7 +25,8 @@ export class Chat {
     this.maxBytes = 65536;
     this.reading = true; // the newest message of the current room is on a visible screen
     this.timers = new Map();
-    this.connection = new Connection(connect, {
+    this.transport = chosenTransport();
+    this.connection = new Connection(connectBy(this.transport), {
       state: (state, retryAt) => this.#linkState(state, retryAt),
       open: () => {},
       unit: (unit) => this.#unit(unit),
@@ -210,6 +212,14 @@ export class Chat {
 
   retryNow() {
     this.connection.retryNow();
+  }
+
+  /** Goes on over another transport; rooms resume as after any reconnection. */
+  use(transport) {
+    this.transport = transport;
+    keepTransport(transport);
+    this.connection.use(connectBy(transport));
+    this.changed();
   }
 
   #unit(unit) {

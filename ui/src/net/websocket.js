@@ -1,6 +1,6 @@
 // The WebSocket transport. Every transport of the page has this shape:
 //
-//   connect(handlers) -> { send(text), close() }
+//   connect(handlers, detail) -> { send(text), close() }
 //
 // handlers.open() once when units may be sent, handlers.unit(text) for each unit received, and
 // handlers.close({ code, reason }) exactly once, last, also when it never opened. After close() is

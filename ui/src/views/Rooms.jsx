@@ -2,6 +2,7 @@
 
 import { useRef, useState } from "preact/hooks";
 import { t, formatCount } from "../i18n.js";
+import { transportNames } from "../net/transports.js";
 import { Avatar, Icon, Mark } from "./Icon.jsx";
 
 export function Rooms({ chat, onChosen }) {
@@ -115,6 +116,12 @@ function Me({ chat }) {
         <span class={up ? "me-link up" : "me-link"}>{up ? t.online : t.offline}</span>
       </span>
       <button type="button" class="quiet small" onClick={() => chat.signOut()}>{t.signOut}</button>
+      <label class="via">
+        {t.transport}
+        <select value={chat.transport.split(":")[0]} onChange={(event) => chat.use(event.currentTarget.value)}>
+          {transportNames.map((name) => <option key={name} value={name}>{t.transports[name]}</option>)}
+        </select>
+      </label>
     </div>
   );
 }

@@ -92,8 +92,7 @@ struct mdg_net {
     uint8_t *in_data;
     size_t in_len;
     bool borrowed;
-    /* Scratch of the TLS filter, made on first use. */
-    uint8_t *tls_scratch;
+    struct mdg_tls_scratch *tls_scratch; /* made on first use */
     struct mdg_list udp_dirty, udp_closing;
     /* Listeners that wait for descriptors. */
     struct mdg_list starved;
@@ -137,6 +136,8 @@ void mdg_stream_flush_now(struct mdg_stream *s);
 void mdg_stream_drop_out(struct mdg_stream *s);
 void mdg_net_flush(struct mdg_net *net);
 size_t mdg_out_gather(const struct mdg_stream *s, struct iovec *iov, size_t max, size_t *bytes);
+const uint8_t *mdg_out_data(const struct mdg_out *o);
+void mdg_stream_send_failed(struct mdg_stream *s, int err);
 void mdg_out_consumed(struct mdg_stream *s, size_t n);
 void mdg_net_arena_free(struct mdg_net *net);
 

@@ -2,6 +2,7 @@
 #include "net/net.h"
 #include "loop/send_batch.h"
 #include "net/internal.h"
+#include "net/tls_internal.h"
 #include <stdlib.h>
 
 enum {
@@ -12,6 +13,7 @@ enum {
 static void close_one(struct mdg_stream *s)
 {
     int reason = (int)s->due_s;
+    mdg_tls_closed(s, reason);
     if (!(s->flags & MDG_STREAM_DETACHED))
         s->user->on_close(s, reason);
     mdg_stream_free(s);
@@ -126,7 +128,7 @@ void mdg_net_free(struct mdg_net *net)
     mdg_defer_cancel(&net->reoffer_defer);
     mdg_send_batch_free(net->batch);
     mdg_net_arena_free(net);
-    free(net->tls_scratch);
+    mdg_tls_scratch_free(net);
     free(net->dirty.at);
     free(net->reoffer.at);
     free(net->owed.at);

@@ -155,7 +155,6 @@ void mdg_stream_close(struct mdg_stream *s, int reason)
     if (s->flags & MDG_STREAM_CLOSING)
         return;
     if (s->out_bytes || (s->aux && s->aux->tls)) {
-        mdg_tls_shut(s);
         mdg_stream_mark(s); /* one attempt; a failure to mark closes, and ends in here again */
         if (s->flags & MDG_STREAM_CLOSING)
             return;
@@ -343,10 +342,8 @@ static int attach_state(struct mdg_stream *s, struct mdg_moved *m)
     aux->unread_len = aux->unread_cap = unread_len;
     aux->tls = m->tls;
     aux->peer = m->peer;
-    if (m->tls) {
+    if (m->tls)
         s->flags |= MDG_STREAM_SECURE;
-        mdg_tls_moved(m->tls, s);
-    }
     mdg_blob_unref(m->unread);
     m->tls = NULL;
     m->peer = NULL;

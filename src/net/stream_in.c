@@ -100,9 +100,14 @@ void mdg_stream_deliver(struct mdg_stream *s, uint8_t *data, size_t len)
             len -= used;
             continue;
         }
+        bool plain = !mdg_tls_active(s);
         used = offer(s, data, len);
         data += used;
         len -= used;
+        if (MDG_UNLIKELY(plain && mdg_tls_active(s))) {
+            mdg_tls_feed(s, data, len); /* TLS was started: what is left is for it */
+            return;
+        }
         if (!(s->flags & MDG_STREAM_REOFFER) && !has_sink(s))
             break;
     }
@@ -269,7 +274,7 @@ void mdg_stream_reoffer(struct mdg_stream *s)
         s->flags |= MDG_STREAM_REOFFER;
         return;
     }
-    if (!s->aux || (s->aux->unread_len == 0 && !s->aux->tls))
+    if (!s->aux || s->aux->unread_len == 0)
         return;
     if (mdg_row_push(&net->reoffer, s) < 0) {
         mdg_stream_close(s, MDG_E_NO_MEMORY);
@@ -288,12 +293,10 @@ void mdg_net_run_reoffers(struct mdg_loop *loop, void *arg)
     for (size_t i = 0; i < len; i++) {
         struct mdg_stream *s = net->reoffer.at[i];
         s->flags &= (uint16_t)~MDG_STREAM_REOFFER;
-        if (!can_offer(s) || !s->aux)
+        if (!can_offer(s) || !s->aux || s->aux->unread_len == 0)
             continue;
-        if (s->aux->unread_len)
+        if (!mdg_tls_feed_unread(s))
             mdg_stream_deliver(s, s->aux->unread, s->aux->unread_len);
-        if (can_offer(s) && s->aux && s->aux->tls)
-            mdg_tls_read_pending(s);
     }
     mdg_row_drop(&net->reoffer, len);
 }

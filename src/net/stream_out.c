@@ -12,7 +12,7 @@ enum {
     FLUSH_ROUNDS_MAX = 4, /* on_writable makes output; what comes after these waits for a turn */
 };
 
-static const uint8_t *out_data(const struct mdg_out *o)
+const uint8_t *mdg_out_data(const struct mdg_out *o)
 {
     if (o->ref & 1)
         return (const uint8_t *)(o->ref & ~(uintptr_t)1) + o->off;
@@ -191,7 +191,7 @@ static void push_raw(struct mdg_stream *s, const uint8_t *at, size_t bytes)
     struct mdg_stream_aux *aux = s->aux;
     if (aux->out_len > 0) {
         struct mdg_out *last = &aux->out[aux->out_head + aux->out_len - 1];
-        if ((last->ref & 1) && out_data(last) + last->len == at) {
+        if ((last->ref & 1) && mdg_out_data(last) + last->len == at) {
             last->len += (uint32_t)bytes;
             s->out_bytes += (uint32_t)bytes;
             return;
@@ -282,7 +282,7 @@ size_t mdg_out_gather(const struct mdg_stream *s, struct iovec *iov, size_t max,
     *bytes = 0;
     for (size_t i = 0; i < n; i++) {
         /* iovec is not const-correct: the kernel only reads. */
-        iov[i] = (struct iovec){(void *)(uintptr_t)out_data(&o[i]), o[i].len};
+        iov[i] = (struct iovec){(void *)(uintptr_t)mdg_out_data(&o[i]), o[i].len};
         *bytes += o[i].len;
     }
     return n;
@@ -324,7 +324,7 @@ static void settle(struct mdg_stream *s)
     for (uint32_t i = 0; i < aux->out_len; i++) {
         if (!(o[i].ref & 1))
             continue;
-        struct mdg_blob *blob = mdg_blob_copy(mdg_slice(out_data(&o[i]), o[i].len));
+        struct mdg_blob *blob = mdg_blob_copy(mdg_slice(mdg_out_data(&o[i]), o[i].len));
         if (!blob) {
             mdg_stream_drop_out(s);
             s->flags |= MDG_STREAM_FAILED;
@@ -335,7 +335,7 @@ static void settle(struct mdg_stream *s)
     }
 }
 
-static void send_failed(struct mdg_stream *s, int err)
+void mdg_stream_send_failed(struct mdg_stream *s, int err)
 {
     s->flags |= MDG_STREAM_FAILED;
     mdg_stream_drop_out(s);
@@ -355,7 +355,7 @@ static bool sent(struct mdg_stream *s, ssize_t result, size_t tried)
         return false;
     }
     if (result < 0) {
-        send_failed(s, (int)result);
+        mdg_stream_send_failed(s, (int)result);
         return false;
     }
     net->counters.out_bytes += (uint64_t)result;
@@ -415,12 +415,15 @@ static void after_flush(struct mdg_stream *s)
     s->flags &= (uint16_t)~MDG_STREAM_DIRTY;
     if (s->aux && s->out_bytes)
         settle(s);
-    if (s->flags & MDG_STREAM_CLOSING)
+    if (s->flags & MDG_STREAM_CLOSING) {
+        if (s->out_bytes == 0)
+            mdg_tls_shut(s); /* one attempt, like everything else that was queued */
         return;
-    bool wants_out = (s->flags & MDG_STREAM_WANT_OUT) != 0;
-    mdg_stream_interest(s, (s->watching & MDG_WATCH_IN) != 0, wants_out);
-    if (s->out_bytes == 0 && !wants_out)
+    }
+    if (s->out_bytes == 0 && !(s->flags & MDG_STREAM_WANT_OUT))
         queue_is_empty(s);
+    mdg_stream_interest(s, (s->watching & MDG_WATCH_IN) != 0,
+                        (s->flags & MDG_STREAM_WANT_OUT) != 0);
     if ((s->flags & MDG_STREAM_REFUSED) && s->out_bytes <= s->out_max / 4 &&
         mdg_row_push(&net->owed, s) == 0)
         s->flags &= (uint16_t)~MDG_STREAM_REFUSED;

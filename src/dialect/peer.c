@@ -183,6 +183,14 @@ static uint8_t find_slot(struct mdg_peers *ps, const struct mdg_dialect *dialect
     return NO_SLOT;
 }
 
+/* A session that moves between polls and streams changes its link's framing. */
+static void follow_framing(struct mdg_peer *p)
+{
+    const struct mdg_framing *known = p->slot == NO_SLOT ? NULL : p->shared->wires[p->slot].framing;
+    if (MDG_UNLIKELY(known != p->link->framing))
+        p->slot = find_slot(p->shared, p->dialect, p->link->framing);
+}
+
 void mdg_peer_attach(struct mdg_peer *p, struct mdg_link *link, const struct mdg_handshake *hs)
 {
     assert(!p->link);
@@ -523,6 +531,7 @@ static int make_encoding(struct mdg_peer *p, struct mdg_msg *m)
 int mdg_peer_encoding(struct mdg_peer *p, struct mdg_msg *m, const struct mdg_encoding **out)
 {
     *out = NULL;
+    follow_framing(p);
     if (p->slot == NO_SLOT)
         return 0;
     *out = mdg_msg_encoding(m, p->slot);
@@ -655,6 +664,7 @@ static int deliver_one(struct mdg_peer *p, const struct mdg_member *m, struct md
 {
     const struct mdg_framing *f = p->link->framing;
     const struct mdg_encoding *e;
+    follow_framing(p);
     if (p->slot == NO_SLOT || (p->dialect->private_head && (f->whole || !f->joinable)))
         return deliver_unshared(p, m, msg);
     int err = mdg_peer_encoding(p, msg, &e);
@@ -721,6 +731,7 @@ int mdg_peer_deliver(struct mdg_member *m, struct mdg_msg *const *msgs, size_t n
         return (int)n;
     if (p->flags & PEER_FULL)
         return 0;
+    follow_framing(p);
     if (n > 1 && n <= BURST_MSGS_MAX && p->slot != NO_SLOT && p->link->framing->joinable &&
         !p->dialect->private_head && deliver_burst(p, msgs, n) == 0) {
         p->shared->stats.deliveries += n;

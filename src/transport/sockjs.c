@@ -158,6 +158,14 @@ static bool has_method(const struct mdg_exchange *x, enum mdg_sockjs_endpoint en
     return false;
 }
 
+/* Without a body, as the protocol wants it. */
+static int respond_method(struct mdg_exchange *x, enum mdg_sockjs_endpoint endpoint)
+{
+    struct mdg_sockjs_head head = {.n = 0};
+    mdg_sockjs_head_add(&head, "Allow", mdg_slice_str(mdg_sockjs_methods(endpoint)));
+    return mdg_sockjs_respond(x, 405, &head, mdg_slice(NULL, 0));
+}
+
 static int serve(struct mdg_sockjs *s, struct mdg_exchange *x, struct mdg_sockjs_url url)
 {
     switch (url.endpoint) {
@@ -212,10 +220,8 @@ static int on_request(struct mdg_exchange *x, void *arg)
         url.endpoint == MDG_SOCKJS_RAW_WEBSOCKET || url.endpoint == MDG_SOCKJS_WEBSOCKET;
     if (url.endpoint == MDG_SOCKJS_NOT_FOUND || (websocket && !s->config->websocket))
         return respond_not_found(x);
-    if (!has_method(x, url.endpoint)) {
-        mdg_exchange_method_not_allowed(x, mdg_sockjs_methods(url.endpoint));
-        return 0;
-    }
+    if (!has_method(x, url.endpoint))
+        return respond_method(x, url.endpoint);
     bool static_page = url.endpoint == MDG_SOCKJS_GREETING || url.endpoint == MDG_SOCKJS_IFRAME;
     if (!static_page && mdg_sockjs_refuse_origin(s, x))
         return 0;

@@ -241,13 +241,6 @@ void mdg_exchange_kill(struct mdg_exchange *x)
     x->over = x->killed = true;
 }
 
-void mdg_exchange_method_not_allowed(struct mdg_exchange *x, const char *allow)
-{
-    struct mdg_header h = {MDG_SLICE_LIT("Allow"), mdg_slice_str(allow)};
-    put_head(x, 405, &h, 1);
-    x->over = true;
-}
-
 int mdg_exchange_move(struct mdg_exchange *x, struct mdg_http_server *to)
 {
     assert_non_null(to);

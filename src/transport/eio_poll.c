@@ -300,6 +300,7 @@ void eio_poll_on_get(struct mdg_eio_session *s, struct mdg_exchange *x)
     p->get = x;
     mdg_exchange_set_handler(x, &get_handler);
     mdg_exchange_set_arg(x, s);
+    mdg_exchange_abort_on_eof(x);
     if (p->queue_len > 0)
         eio_poll_flush(s);
     else if (s->probe && s->probe->pinged) /* the client waits for this poll to go on upgrading */
@@ -414,6 +415,4 @@ void eio_poll_on_post(struct mdg_eio_session *s, struct mdg_exchange *x)
     p->post = x;
     mdg_exchange_set_handler(x, &post_handler);
     mdg_exchange_set_arg(x, s);
-    if (!mdg_exchange_has_body(x))
-        on_post_complete(s);
 }

@@ -1,0 +1,377 @@
+/* From messages to units on the wire. A message of a room is encoded once for each framing in use
+ * (times two if only some of the sockets need an offset); a private one for its socket alone. */
+#include "base/json.h"
+#include "dialect/sio_impl.h"
+#include <stdlib.h>
+
+enum { UNITS_ON_STACK = 8 };
+
+/* One unit as one chunk. */
+static int frame_chunk(const struct mdg_framing *f, struct mdg_slice unit, bool binary,
+                       struct mdg_chunk *out)
+{
+    const struct mdg_unit_meta meta = {.binary = binary};
+    struct mdg_writer w;
+    mdg_writer_init(&w, NULL, 0);
+    int err = mdg_frame(f, &w, unit, &meta);
+    if (err < 0)
+        return err;
+    size_t room = w.len;
+    struct mdg_blob *blob = room <= UINT32_MAX ? mdg_blob_new((uint32_t)room) : NULL;
+    if (!blob)
+        return MDG_E_NO_MEMORY;
+    mdg_writer_init(&w, blob->data, room);
+    err = mdg_frame(f, &w, unit, &meta);
+    if (err < 0 || w.len > room) {
+        mdg_blob_unref(blob);
+        return err < 0 ? err : MDG_E_NO_MEMORY;
+    }
+    *out = (struct mdg_chunk){blob, 0, (uint32_t)w.len};
+    return 0;
+}
+
+static void unref_chunks(struct mdg_chunk *chunks, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        mdg_blob_unref(chunks[i].blob);
+}
+
+/* A text unit and its attachments as chunks of this framing, all or none. */
+static int frame_all(const struct mdg_framing *f, struct mdg_slice text,
+                     const struct mdg_slice *attachments, size_t n, struct mdg_chunk *out)
+{
+    int err = frame_chunk(f, text, false, &out[0]);
+    for (size_t i = 0; i < n && err == 0; i++) {
+        err = frame_chunk(f, attachments[i], true, &out[i + 1]);
+        if (err < 0)
+            unref_chunks(out, i + 1);
+    }
+    return err;
+}
+
+/* On a link whose framing is its own: unit by unit. Half a packet is worse than none, so a refusal
+ * behind the first unit ends the connection. */
+static int send_alone(struct mdg_sio_client *c, struct mdg_slice text,
+                      const struct mdg_slice *attachments, size_t n)
+{
+    const struct mdg_unit_meta text_meta = {.binary = false}, binary = {.binary = true};
+    int err = mdg_link_send_unit(c->link, text, &text_meta);
+    if (err < 0)
+        return err;
+    for (size_t i = 0; i < n; i++) {
+        if (mdg_link_send_unit(c->link, attachments[i], &binary) < 0) {
+            sio_client_close(c, "transport error");
+            return MDG_E_CLOSED;
+        }
+    }
+    return 0;
+}
+
+static int send_units(struct mdg_sio_client *c, struct mdg_slice text,
+                      const struct mdg_slice *attachments, size_t n)
+{
+    struct mdg_chunk few[UNITS_ON_STACK], *chunks = few;
+    if (!c || !c->link)
+        return MDG_E_CLOSED;
+    if (!c->link->framing)
+        return send_alone(c, text, attachments, n);
+    if (n + 1 > UNITS_ON_STACK && !(chunks = malloc((n + 1) * sizeof *chunks)))
+        return MDG_E_NO_MEMORY;
+    int err = frame_all(c->link->framing, text, attachments, n, chunks);
+    if (err == 0) {
+        err = mdg_link_send(c->link, chunks, n + 1);
+        if (err < 0)
+            unref_chunks(chunks, n + 1);
+    }
+    if (chunks != few)
+        free(chunks);
+    return err;
+}
+
+bool sio_emit_ok(const struct mdg_sio_worker *w, const struct mdg_sio_emit *e)
+{
+    struct mdg_slice args;
+    if (e->attachment_count > w->options->limits.attachments_max ||
+        mdg_sio_event_reserved(e->event))
+        return false;
+    return e->args.len == 0 || (mdg_json_check(e->args, MDG_JSON_DEPTH_MAX, &args) == 0 &&
+                                mdg_json_type(args) == MDG_JSON_ARRAY);
+}
+
+/* The closing bracket, with the offset in front of it where there is one. */
+static void write_end(struct mdg_writer *w, const uint64_t *offset)
+{
+    if (offset) {
+        assert(w->len > 0);
+        w->len--; /* over the bracket */
+        mdg_write_u8(w, ',');
+        sio_write_offset(w, *offset);
+        mdg_write_u8(w, ']');
+    }
+}
+
+static void write_packet(struct mdg_writer *w, const struct mdg_sio_socket *s,
+                         enum mdg_sio_type type, const uint64_t *id, const struct mdg_sio_emit *e,
+                         const uint64_t *offset)
+{
+    mdg_sio_write_head(w, type, (uint32_t)e->attachment_count, sio_nsp_name(s->nsp), id);
+    if (mdg_sio_is_event(type))
+        mdg_sio_write_event(w, e->event, e->args);
+    else if (e->args.len)
+        mdg_write_slice(w, e->args);
+    else
+        mdg_write_str(w, "[]");
+    write_end(w, offset);
+}
+
+int sio_send_packet(struct mdg_sio_socket *s, enum mdg_sio_type type, const uint64_t *id,
+                    const struct mdg_sio_emit *e, const uint64_t *offset)
+{
+    uint8_t few[512];
+    struct mdg_buf more;
+    struct mdg_writer w;
+    mdg_writer_init(&w, few, sizeof few);
+    write_packet(&w, s, type, id, e, offset);
+    if (mdg_writer_fits(&w))
+        return send_units(s->client, mdg_slice(few, w.len), e->attachments, e->attachment_count);
+    size_t need = w.len;
+    mdg_buf_init(&more, need);
+    if (mdg_buf_reserve(&more, need) < 0)
+        return MDG_E_NO_MEMORY;
+    mdg_writer_init(&w, more.data, need);
+    write_packet(&w, s, type, id, e, offset);
+    int err =
+        send_units(s->client, mdg_slice(more.data, w.len), e->attachments, e->attachment_count);
+    mdg_buf_fini(&more);
+    return err;
+}
+
+/* How many binary messages follow the text of this message. */
+static size_t attachments_of(const struct mdg_content *c)
+{
+    if (c->kind == MDG_MSG_ARGS)
+        return c->part_count - 1u;
+    return c->kind == MDG_MSG_BINARY ? c->part_count : 0;
+}
+
+static const struct mdg_chunk *attachment_of(const struct mdg_content *c, size_t i)
+{
+    return c->kind == MDG_MSG_ARGS ? &c->parts[i + 1] : &c->parts[i];
+}
+
+/* What other protocols published, as arguments of an event: the text, the value, the bytes. */
+static void write_foreign(struct mdg_writer *w, const struct mdg_content *c)
+{
+    struct mdg_slice payload = mdg_chunk_slice(&c->parts[0]);
+    mdg_write_u8(w, '[');
+    if (c->kind == MDG_MSG_JSON)
+        mdg_write_slice(w, payload);
+    else if (c->kind == MDG_MSG_BINARY)
+        mdg_sio_write_placeholder(w, 0);
+    else
+        mdg_write_json_string(w, payload);
+    mdg_write_u8(w, ']');
+}
+
+struct shape {
+    struct mdg_sio_worker *w;
+    struct mdg_slice nsp;
+    const struct mdg_content *content;
+    const struct mdg_msg *msg; /* NULL: private */
+    const uint64_t *offset;
+};
+
+static int write_content(struct mdg_writer *w, const struct shape *sh)
+{
+    const struct mdg_content *c = sh->content;
+    const struct mdg_sio_hooks *hooks = sh->w->hooks;
+    size_t n = attachments_of(c);
+    struct mdg_slice event = c->event.len ? c->event : MDG_SLICE_LIT("message");
+    struct mdg_slice args = mdg_chunk_slice(&c->parts[0]);
+    struct mdg_buf room;
+    mdg_buf_init(&room, 1);
+    if (c->kind != MDG_MSG_ARGS) {
+        struct mdg_writer a;
+        mdg_writer_init(&a, NULL, 0);
+        bool own = sh->msg && hooks->foreign_args && hooks->foreign_args(sh->w->arg, sh->msg, &a);
+        if (!own)
+            write_foreign(&a, c);
+        size_t need = a.len;
+        mdg_buf_init(&room, need);
+        if (mdg_buf_reserve(&room, need) < 0)
+            return MDG_E_NO_MEMORY;
+        mdg_writer_init(&a, room.data, need);
+        if (own)
+            (void)hooks->foreign_args(sh->w->arg, sh->msg, &a);
+        else
+            write_foreign(&a, c);
+        args = mdg_slice(room.data, a.len);
+    }
+    mdg_sio_write_head(w, n ? MDG_SIO_BINARY_EVENT : MDG_SIO_EVENT, (uint32_t)n, sh->nsp, NULL);
+    mdg_sio_write_event(w, event, args);
+    write_end(w, sh->offset);
+    mdg_buf_fini(&room);
+    return 0;
+}
+
+/* The text unit of a message in memory of its own. */
+static int content_text(const struct shape *sh, struct mdg_buf *out)
+{
+    struct mdg_writer w;
+    mdg_writer_init(&w, NULL, 0);
+    int err = write_content(&w, sh);
+    if (err < 0)
+        return err;
+    size_t need = w.len;
+    mdg_buf_init(out, need);
+    if (mdg_buf_reserve(out, need) < 0)
+        return MDG_E_NO_MEMORY;
+    mdg_writer_init(&w, out->data, need);
+    err = write_content(&w, sh);
+    out->len = need;
+    if (err < 0)
+        mdg_buf_fini(out);
+    return err;
+}
+
+static struct mdg_slice *attachment_slices(const struct mdg_content *c, struct mdg_slice *few)
+{
+    size_t n = attachments_of(c);
+    struct mdg_slice *slices = n > UNITS_ON_STACK ? malloc(n * sizeof *slices) : few;
+    for (size_t i = 0; slices && i < n; i++)
+        slices[i] = mdg_chunk_slice(attachment_of(c, i));
+    return slices;
+}
+
+static const uint64_t *offset_wanted(const struct mdg_sio_socket *s, const uint64_t *offset)
+{
+    return s->recovery ? offset : NULL;
+}
+
+static int send_shape(struct mdg_sio_socket *s, const struct shape *sh)
+{
+    struct mdg_buf text;
+    struct mdg_slice few[UNITS_ON_STACK];
+    int err = content_text(sh, &text);
+    if (err < 0)
+        return err;
+    struct mdg_slice *slices = attachment_slices(sh->content, few);
+    err = slices ? send_units(s->client, mdg_buf_slice(&text), slices, attachments_of(sh->content))
+                 : MDG_E_NO_MEMORY;
+    if (slices != few)
+        free(slices);
+    mdg_buf_fini(&text);
+    return err;
+}
+
+int sio_send_content(struct mdg_sio_socket *s, const struct mdg_content *c, uint64_t offset)
+{
+    const struct shape sh = {s->nsp->w, sio_nsp_name(s->nsp), c, NULL, offset_wanted(s, &offset)};
+    return send_shape(s, &sh);
+}
+
+/* The encoding slot of this framing, or -1: all are taken. */
+static int slot_of(struct mdg_sio_worker *w, const struct mdg_framing *f, bool offsets)
+{
+    for (int i = 0; i < SIO_SLOT_COUNT; i++) {
+        if (!w->slots[i]) {
+            w->slots[i] = f;
+            w->slot_offsets[i] = offsets;
+        }
+        if (w->slots[i] == f && w->slot_offsets[i] == offsets)
+            return SIO_SLOT_FIRST + i;
+    }
+    return -1;
+}
+
+static struct mdg_encoding *encode(const struct shape *sh, const struct mdg_framing *f)
+{
+    struct mdg_buf text;
+    struct mdg_slice few[UNITS_ON_STACK], *slices;
+    size_t n = attachments_of(sh->content);
+    if (content_text(sh, &text) < 0)
+        return NULL;
+    struct mdg_encoding *e = mdg_encoding_new((uint16_t)(n + 1));
+    slices = attachment_slices(sh->content, few);
+    if (e && (!slices || frame_all(f, mdg_buf_slice(&text), slices, n, e->chunks) < 0)) {
+        free(e);
+        e = NULL;
+    }
+    if (slices != few)
+        free(slices);
+    mdg_buf_fini(&text);
+    return e;
+}
+
+/* Sends references to an encoding. */
+static int send_encoding(struct mdg_sio_client *c, const struct mdg_encoding *e)
+{
+    struct mdg_chunk few[UNITS_ON_STACK], *chunks = few;
+    size_t n = e->chunk_count;
+    if (n > UNITS_ON_STACK && !(chunks = malloc(n * sizeof *chunks)))
+        return MDG_E_NO_MEMORY;
+    for (size_t i = 0; i < n; i++) {
+        chunks[i] = e->chunks[i];
+        mdg_blob_ref(chunks[i].blob);
+    }
+    int err = mdg_link_send(c->link, chunks, n);
+    if (err < 0)
+        unref_chunks(chunks, n);
+    if (chunks != few)
+        free(chunks);
+    return err;
+}
+
+static int deliver_one(struct mdg_sio_socket *s, struct mdg_msg *msg)
+{
+    struct mdg_sio_worker *w = s->nsp->w;
+    struct mdg_sio_client *c = s->client;
+    uint64_t offset = s->recovery ? sio_offset_of(w, msg->content) : 0;
+    int err;
+    if (s->state == SIO_CONNECTED) {
+        const struct mdg_framing *f = c->link ? c->link->framing : NULL;
+        int slot = f ? slot_of(w, f, s->recovery != NULL) : -1;
+        const struct shape sh = {w, sio_nsp_name(s->nsp), msg->content, msg,
+                                 offset_wanted(s, &offset)};
+        struct mdg_encoding *e = slot >= 0 ? mdg_msg_encoding(msg, (unsigned)slot) : NULL;
+        if (slot >= 0 && !e) {
+            e = encode(&sh, f);
+            if (e && mdg_msg_set_encoding(msg, (unsigned)slot, e) < 0) {
+                mdg_encoding_free(e);
+                e = NULL;
+            }
+        }
+        err = e && c->link ? send_encoding(c, e) : send_shape(s, &sh);
+        if (err < 0)
+            return err;
+    }
+    if (s->recovery)
+        sio_recovery_note(s, msg->content, offset);
+    return 0;
+}
+
+int sio_deliver(struct mdg_member *m, struct mdg_msg *const *msgs, size_t n)
+{
+    struct mdg_sio_socket *s = sio_of_session(m->session);
+    struct mdg_sio_worker *w = s->nsp->w;
+    uint64_t id = s->session.id;
+    if (s->state == SIO_CONNECTING)
+        return 0; /* until the middleware has decided */
+    for (size_t i = 0; i < n; i++) {
+        if (msgs[i]->content->kind == MDG_MSG_PRESENCE || s->state == SIO_LEAVING)
+            continue;
+        if (w->hooks->on_outgoing && s->state == SIO_CONNECTED) {
+            w->hooks->on_outgoing(w->arg, s, msgs[i]->content);
+            if (mdg_sio_find(w, id) != s)
+                return (int)n;
+        }
+        int err = deliver_one(s, msgs[i]);
+        if (err == MDG_E_FULL && (msgs[i]->content->flags & MDG_MSG_VOLATILE))
+            continue;
+        if (err == MDG_E_FULL)
+            return (int)i;
+        if (err < 0)
+            return err == MDG_E_CLOSED ? (int)n : err;
+    }
+    return (int)n;
+}

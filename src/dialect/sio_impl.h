@@ -1,0 +1,172 @@
+/* What the files of the Socket.IO dialect share. Not for anyone else. */
+#ifndef MDG_DIALECT_SIO_IMPL_H
+#define MDG_DIALECT_SIO_IMPL_H
+
+#include "base/buf.h"
+#include "base/map.h"
+#include "base/pool.h"
+#include "dialect/sio.h"
+
+enum {
+    SIO_PID_CHARS = 20,
+    SIO_OFFSET_CHARS = 11, /* 64 bits as base64url */
+    SIO_SLOT_FIRST = 12,   /* our places among a message's encodings: 12..23 */
+    SIO_SLOT_COUNT = 12,
+    SIO_CHANNEL_BYTES_MAX = 256,
+};
+
+struct sio_nsp {
+    struct mdg_sio_worker *w;
+    struct mdg_list sockets;
+    size_t count;
+    void *data; /* the application's */
+    uint16_t name_len;
+    char name[];
+};
+
+struct mdg_sio_worker {
+    struct mdg_loop *loop;
+    struct mdg_hub *hub;
+    const struct mdg_sio_options *options;
+    const struct mdg_sio_hooks *hooks;
+    void *arg;
+    struct mdg_map nsps;   /* by name */
+    struct mdg_map by_id;  /* by session id */
+    struct mdg_map by_sid; /* restored sids, which do not tell their session's id */
+    struct mdg_map by_pid; /* sockets that recovery may find */
+    struct mdg_list clients;
+    struct mdg_list doomed; /* sockets that the application has disconnected in this turn */
+    struct mdg_timer doom_timer;
+    uint64_t seed[2]; /* of offsets */
+    uint64_t next_ack;
+    /* Which framing an encoding slot stands for. */
+    const struct mdg_framing *slots[SIO_SLOT_COUNT];
+    bool slot_offsets[SIO_SLOT_COUNT];
+};
+
+/* A binary event whose attachments are still coming. */
+struct sio_pending {
+    struct mdg_sio_packet packet; /* its slices point into text */
+    size_t have, bytes;
+    uint8_t *text;
+    struct mdg_chunk attachments[];
+};
+
+struct sio_handshake {
+    struct mdg_handshake hs;
+    struct mdg_handshake_header *headers;
+    char text[];
+};
+
+struct mdg_sio_client {
+    struct mdg_link *link; /* NULL: it is closed */
+    struct mdg_sio_worker *w;
+    struct mdg_list in_worker;
+    struct mdg_list sockets;
+    struct sio_pending *pending;
+    struct sio_handshake *handshake;
+    struct mdg_principal *who;
+    struct mdg_timer connect_timer;
+    uint32_t socket_count;
+    uint8_t protocol;
+    bool closing;
+    const char *reason; /* why we close it, as sockets are told */
+};
+
+struct sio_ack {
+    struct mdg_list link;
+    struct mdg_sio_socket *socket;
+    uint64_t id;
+    mdg_sio_ack_fn done;
+    void *arg;
+    struct mdg_timer timer;
+};
+
+/* One delivery that recovery can repeat. */
+struct sio_delivery {
+    struct mdg_content *content;
+    uint64_t offset;
+};
+
+struct sio_recovery {
+    char pid[SIO_PID_CHARS];
+    struct mdg_timer timer; /* runs while there is no connection */
+    struct sio_delivery *ring;
+    uint32_t cap, len, at; /* at: the oldest */
+    bool overflowed;       /* something that was delivered is not in the ring any more */
+};
+
+enum sio_state {
+    SIO_CONNECTING, /* middleware */
+    SIO_CONNECTED,
+    SIO_LEAVING, /* disconnected by the application; it hears of it at the end of the turn */
+    SIO_AWAY,    /* no connection; kept for recovery */
+};
+
+struct mdg_sio_socket {
+    struct mdg_session session; /* its id is the socket's */
+    struct mdg_sio_client *client;
+    struct sio_nsp *nsp;
+    struct mdg_list in_nsp, in_client, in_doomed;
+    struct mdg_list acks;
+    struct sio_recovery *recovery;
+    void *user;
+    char *auth, *data; /* JSON, ends with NUL; NULL: none */
+    uint32_t ack_count;
+    uint8_t state;
+    bool recovered, named; /* named: in by_sid */
+    char sid[MDG_SIO_SID_CHARS];
+};
+
+static inline struct mdg_slice sio_nsp_name(const struct sio_nsp *n)
+{
+    return mdg_slice(n->name, n->name_len);
+}
+
+static inline struct mdg_sio_socket *sio_of_session(struct mdg_session *s)
+{
+    return MDG_CONTAINER_OF(s, struct mdg_sio_socket, session);
+}
+
+/* sio.c */
+struct sio_nsp *sio_nsp_get(struct mdg_sio_worker *w, struct mdg_slice name);
+/* The client broke the protocol, or we end it: every socket hears the reason. */
+void sio_client_close(struct mdg_sio_client *c, const char *reason);
+int sio_client_send_text(struct mdg_sio_client *c, struct mdg_slice text) MDG_NODISCARD;
+
+/* sio_socket.c */
+void sio_socket_connect(struct mdg_sio_client *c, struct sio_nsp *nsp, struct mdg_slice auth);
+/* keep: recovery may find it again. */
+void sio_socket_disconnect(struct mdg_sio_socket *s, const char *reason, bool keep);
+void sio_socket_free(struct mdg_sio_socket *s);
+struct mdg_sio_socket *sio_client_socket(const struct mdg_sio_client *c, struct mdg_slice nsp);
+extern const struct mdg_session_ops sio_session_ops;
+/* The session that a sid stands for, on whatever worker; 0: it is no sid. */
+uint64_t sio_id_of_sid(const struct mdg_sio_worker *w, struct mdg_slice sid);
+
+/* sio_ack.c */
+void sio_acks_answer(struct mdg_sio_socket *s, uint64_t id, const struct mdg_sio_args *args);
+void sio_acks_fail(struct mdg_sio_socket *s, int err);
+
+/* sio_encode.c */
+/* A private packet: head, JSON and attachments, framed for this link. */
+int sio_send_packet(struct mdg_sio_socket *s, enum mdg_sio_type type, const uint64_t *id,
+                    const struct mdg_sio_emit *e, const uint64_t *offset) MDG_NODISCARD;
+int sio_deliver(struct mdg_member *m, struct mdg_msg *const *msgs, size_t n);
+int sio_send_content(struct mdg_sio_socket *s, const struct mdg_content *c,
+                     uint64_t offset) MDG_NODISCARD;
+bool sio_emit_ok(const struct mdg_sio_worker *w, const struct mdg_sio_emit *e);
+
+/* sio_recover.c */
+uint64_t sio_offset_of(const struct mdg_sio_worker *w, const struct mdg_content *c);
+void sio_write_offset(struct mdg_writer *w, uint64_t offset);
+int sio_recovery_new(struct mdg_sio_socket *s) MDG_NODISCARD;
+void sio_recovery_free(struct mdg_sio_socket *s);
+void sio_recovery_note(struct mdg_sio_socket *s, struct mdg_content *c, uint64_t offset);
+void sio_recovery_park(struct mdg_sio_socket *s);
+/* The socket that this CONNECT's auth names, if it can go on. */
+struct mdg_sio_socket *sio_recovery_find(struct mdg_sio_client *c, struct sio_nsp *nsp,
+                                         struct mdg_slice auth, uint32_t *from);
+void sio_recovery_replay(struct mdg_sio_socket *s, uint32_t from);
+
+#endif

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 enum {
-    NO_SLOT = MDG_MSG_SLOTS,
+    NO_SLOT = MDG_MSG_SLOTS_PEER,
     BURST_MSGS_MAX = 64,
     BURST_BYTES_MAX = 64 * 1024,   /* joined by copying; what is larger goes as many chunks */
     CHUNKS_AT_ONCE = 64,           /* in one call of the carrier's send */
@@ -31,7 +31,7 @@ struct mdg_peers {
     struct mdg_peers_stats stats;
     struct mdg_buf framed, work, scratch;
     struct mdg_list peers;
-    struct wire wires[MDG_MSG_SLOTS];
+    struct wire wires[MDG_MSG_SLOTS_PEER];
 };
 
 enum peer_flag { PEER_FULL = 1, PEER_CLOSING = 2, PEER_ATTACHED = 4, PEER_PAUSED = 8 };
@@ -96,7 +96,7 @@ static void shrink(struct mdg_buf *b)
 
 void mdg_peers_flush(struct mdg_peers *ps)
 {
-    for (size_t i = 0; i < MDG_MSG_SLOTS && ps->wires[i].dialect; i++)
+    for (size_t i = 0; i < MDG_MSG_SLOTS_PEER && ps->wires[i].dialect; i++)
         drop_burst(&ps->wires[i]);
     shrink(&ps->framed);
     shrink(&ps->work);
@@ -173,7 +173,7 @@ void mdg_peer_free(struct mdg_peer *p)
 static uint8_t find_slot(struct mdg_peers *ps, const struct mdg_dialect *dialect,
                          const struct mdg_framing *framing)
 {
-    for (uint8_t i = 0; framing && i < MDG_MSG_SLOTS; i++) {
+    for (uint8_t i = 0; framing && i < MDG_MSG_SLOTS_PEER; i++) {
         struct wire *w = &ps->wires[i];
         if (!w->dialect)
             *w = (struct wire){.dialect = dialect, .framing = framing};

@@ -5,12 +5,11 @@
 
 /* A message of what is emitted. The attachments are copied once, here. */
 static int make_content(struct mdg_sio_worker *w, const struct mdg_sio_emit *e,
-                        struct mdg_msg_draft *draft, uint64_t unix_ms, struct mdg_content **out)
+                        struct mdg_msg_draft *draft, struct mdg_content **out)
 {
     size_t n = e->attachment_count + 1;
     struct mdg_chunk *parts = calloc(n, sizeof *parts);
     int err = parts ? 0 : MDG_E_NO_MEMORY;
-    (void)w;
     for (size_t i = 0; err == 0 && i < n; i++) {
         struct mdg_slice bytes = i > 0         ? e->attachments[i - 1]
                                  : e->args.len ? e->args
@@ -28,7 +27,7 @@ static int make_content(struct mdg_sio_worker *w, const struct mdg_sio_emit *e,
     draft->parts = parts;
     draft->part_count = n;
     if (err == 0)
-        err = mdg_content_new(draft, unix_ms, out);
+        err = mdg_content_new(draft, mdg_hub_unix_ms(w->hub), out);
     for (size_t i = 0; err < 0 && parts && i < n; i++)
         mdg_blob_unref(parts[i].blob);
     free(parts);
@@ -51,7 +50,7 @@ int mdg_sio_emit(struct mdg_sio_socket *s, const struct mdg_sio_emit *e)
     }
     if (s->state == SIO_AWAY && e->is_volatile)
         return 0;
-    int err = make_content(w, e, &draft, 0, &content);
+    int err = make_content(w, e, &draft, &content);
     if (err < 0)
         return err;
     uint64_t offset = sio_offset_of(w, content);
@@ -111,7 +110,7 @@ static int send_direct(struct mdg_sio_worker *w, const struct mdg_sio_emit *e,
     struct mdg_content *content;
     if (to->id_count == 0)
         return 0;
-    int err = make_content(w, e, &draft, 0, &content);
+    int err = make_content(w, e, &draft, &content);
     for (size_t i = 0; err == 0 && i < to->id_count; i++) {
         if (!is_excepted(except, to->ids[i]))
             err = mdg_hub_send(w->hub, to->ids[i], mdg_content_ref(content));
@@ -152,7 +151,7 @@ static int publish(struct mdg_sio_worker *w, const struct mdg_sio_target *to,
         draft.union_channels = b->to.channels;
         draft.union_channel_count = b->to.channel_count;
     }
-    int err = make_content(w, e, &draft, 0, &content);
+    int err = make_content(w, e, &draft, &content);
     return err < 0 ? err : mdg_hub_publish(w->hub, content, NULL, NULL);
 }
 

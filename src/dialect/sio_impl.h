@@ -9,9 +9,9 @@
 
 enum {
     SIO_PID_CHARS = 20,
-    SIO_OFFSET_CHARS = 11, /* 64 bits as base64url */
-    SIO_SLOT_FIRST = 12,   /* our places among a message's encodings: 12..23 */
-    SIO_SLOT_COUNT = 12,
+    SIO_OFFSET_CHARS = 11,               /* 64 bits as base64url */
+    SIO_SLOT_FIRST = MDG_MSG_SLOTS_PEER, /* our places among a message's encodings */
+    SIO_SLOT_COUNT = MDG_MSG_SLOTS - MDG_MSG_SLOTS_PEER,
     SIO_CHANNEL_BYTES_MAX = 256,
 };
 

@@ -149,6 +149,8 @@ void mdg_session_set_principal(struct mdg_session *s, struct mdg_principal *who)
 /* Rooms. A name is 1..channel_name_bytes_max bytes of UTF-8 without control characters. */
 bool mdg_channel_name_ok(const struct mdg_hub *h, struct mdg_slice name);
 struct mdg_slice mdg_channel_name(const struct mdg_channel *c);
+/* Of the member's room; 0 while its join is under way. */
+uint64_t mdg_member_epoch(const struct mdg_member *m);
 /* The upcall `joined` follows. MDG_E_SYNTAX (name), MDG_E_TOO_BIG (limits), MDG_E_NO_MEMORY,
  * MDG_E_DENIED (no right). */
 int mdg_hub_join(struct mdg_hub *h, struct mdg_session *s, struct mdg_slice channel,

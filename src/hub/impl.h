@@ -116,7 +116,7 @@ struct mdg_leave {
 /* A user in a room, at the room's owner. Counted by member; told to members as one. */
 struct mdg_user_entry {
     struct mdg_user_entry *hash_next;
-    struct mdg_list in_room; /* those whose presence changed stand in front */
+    struct mdg_list in_room; /* links of room->users or room->changed */
     struct mdg_channel *channel;
     struct mdg_principal *who;
     uint32_t hash;
@@ -128,9 +128,10 @@ struct mdg_user_entry {
 /* The owner's part of a room, made when there is a user to count or another worker to serve. */
 struct mdg_room {
     struct mdg_channel *channel;
-    struct mdg_list in_hub; /* links of hub->rooms while there are users */
-    struct mdg_list due;    /* links of hub->presence_due while there are changes to tell */
-    struct mdg_list users;
+    struct mdg_list in_hub;  /* links of hub->rooms while there are users */
+    struct mdg_list due;     /* links of hub->presence_due while there are changes to tell */
+    struct mdg_list users;   /* whom the members know of, in the order of arrival */
+    struct mdg_list changed; /* who came or left since they were told */
     uint64_t user_count, told_count;
     uint64_t due_ms;
     uint64_t subscribers[MDG_WORKERS_MAX / 64], lost[MDG_WORKERS_MAX / 64];

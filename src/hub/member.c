@@ -84,6 +84,11 @@ int mdg_hub_join(struct mdg_hub *h, struct mdg_session *s, struct mdg_slice chan
     return 0;
 }
 
+uint64_t mdg_member_epoch(const struct mdg_member *m)
+{
+    return m->channel && m->state != MEMBER_JOINING ? m->channel->epoch : 0;
+}
+
 static bool is_remote(const struct mdg_member *m)
 {
     return !(m->channel->flags & CHANNEL_OWNER);

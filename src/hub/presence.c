@@ -17,6 +17,7 @@ struct mdg_room *mdg_room_get(struct mdg_hub *h, struct mdg_channel *c)
     mdg_list_init(&r->in_hub);
     mdg_list_init(&r->due);
     mdg_list_init(&r->users);
+    mdg_list_init(&r->changed);
     c->room = r;
     mdg_channel_settle(h, c);
     return r;
@@ -25,7 +26,8 @@ struct mdg_room *mdg_room_get(struct mdg_hub *h, struct mdg_channel *c)
 void mdg_room_drop_if_unused(struct mdg_hub *h, struct mdg_channel *c)
 {
     struct mdg_room *r = c->room;
-    if (!r || r->subscriber_count || r->lost_count || !mdg_list_empty(&r->users))
+    if (!r || r->subscriber_count || r->lost_count || !mdg_list_empty(&r->users) ||
+        !mdg_list_empty(&r->changed))
         return;
     mdg_list_remove(&r->in_hub);
     mdg_list_remove(&r->due);
@@ -74,13 +76,13 @@ static bool counts_only(const struct mdg_hub *h, const struct mdg_room *r)
     return r->user_count > h->config.channel.presence_list_max;
 }
 
-/* To the front of the room's list if there is something to tell of it, else to the end. */
+/* To the list of those of whom there is something to tell, or back. */
 static void note_change(struct mdg_hub *h, struct mdg_user_entry *e)
 {
     struct mdg_room *r = e->channel->room;
     e->changed = e->told != (e->members > 0);
     mdg_list_remove(&e->in_room);
-    mdg_list_push(e->changed ? r->users.next : &r->users, &e->in_room);
+    mdg_list_push(e->changed ? &r->changed : &r->users, &e->in_room);
     if (e->changed && mdg_list_empty(&r->due)) {
         uint32_t delay = h->config.channel.presence_delay_ms;
         r->due_ms = h->now_ms + (counts_only(h, r) ? delay * COUNTS_DELAY_FACTOR : delay);
@@ -116,6 +118,12 @@ static void free_entry(struct mdg_hub *h, struct mdg_user_entry *e)
     mdg_list_remove(&e->in_room);
     mdg_principal_unref(e->who);
     free(e);
+}
+
+static void free_entries(struct mdg_hub *h, struct mdg_list *list)
+{
+    while (!mdg_list_empty(list))
+        free_entry(h, MDG_CONTAINER_OF(mdg_list_first(list), struct mdg_user_entry, in_room));
 }
 
 int mdg_user_join(struct mdg_hub *h, struct mdg_channel *c, struct mdg_principal *who,
@@ -155,9 +163,8 @@ void mdg_user_leave(struct mdg_hub *h, struct mdg_user_entry *e)
         free_entry(h, e);
     if (c->member_count == 0 && c->room->subscriber_count == 0) {
         /* Nobody is left to be told. */
-        while (!mdg_list_empty(&c->room->users) && c->room->user_count == 0)
-            free_entry(h, MDG_CONTAINER_OF(mdg_list_first(&c->room->users), struct mdg_user_entry,
-                                           in_room));
+        if (c->room->user_count == 0)
+            free_entries(h, &c->room->changed);
     }
     mdg_room_drop_if_unused(h, c);
 }
@@ -167,14 +174,23 @@ void mdg_room_free(struct mdg_hub *h, struct mdg_channel *c)
     struct mdg_room *r = c->room;
     if (!r)
         return;
-    while (!mdg_list_empty(&r->users))
-        free_entry(h, MDG_CONTAINER_OF(mdg_list_first(&r->users), struct mdg_user_entry, in_room));
+    free_entries(h, &r->users);
+    free_entries(h, &r->changed);
     if (r->lost_count)
         h->lost_rooms--;
     mdg_list_remove(&r->in_hub);
     mdg_list_remove(&r->due);
     free(r);
     c->room = NULL;
+}
+
+static void list_present(const struct mdg_list *list, struct mdg_op *op)
+{
+    for (const struct mdg_list *it = list->next; it != list; it = it->next) {
+        const struct mdg_user_entry *e = MDG_CONTAINER_OF(it, struct mdg_user_entry, in_room);
+        if (e->members > 0)
+            op->principals[op->principal_count++] = mdg_principal_ref(e->who);
+    }
 }
 
 int mdg_room_list(struct mdg_hub *h, struct mdg_channel *c, struct mdg_op *op)
@@ -187,11 +203,8 @@ int mdg_room_list(struct mdg_hub *h, struct mdg_channel *c, struct mdg_op *op)
     op->principals = malloc(r->user_count * sizeof(struct mdg_principal *));
     if (!op->principals)
         return MDG_E_NO_MEMORY;
-    for (struct mdg_list *it = r->users.next; it != &r->users; it = it->next) {
-        struct mdg_user_entry *e = MDG_CONTAINER_OF(it, struct mdg_user_entry, in_room);
-        if (e->members > 0)
-            op->principals[op->principal_count++] = mdg_principal_ref(e->who);
-    }
+    list_present(&r->users, op);
+    list_present(&r->changed, op);
     assert(op->principal_count == r->user_count);
     return 0;
 }
@@ -216,10 +229,8 @@ struct presence_size {
 static struct presence_size measure(const struct mdg_room *r)
 {
     struct presence_size size = {0, 0, 0};
-    for (struct mdg_list *it = r->users.next; it != &r->users; it = it->next) {
+    for (struct mdg_list *it = r->changed.next; it != &r->changed; it = it->next) {
         struct mdg_user_entry *e = MDG_CONTAINER_OF(it, struct mdg_user_entry, in_room);
-        if (!e->changed)
-            break;
         *(e->members ? &size.joined : &size.left) += 1;
         size.names += e->who->name_len;
     }
@@ -233,10 +244,8 @@ static void fill_presence(const struct mdg_room *r, struct mdg_presence *p, stru
     struct mdg_user *joined = users, *left = users + size->joined;
     p->joined = joined;
     p->left = left;
-    for (struct mdg_list *it = r->users.next; it != &r->users; it = it->next) {
+    for (struct mdg_list *it = r->changed.next; it != &r->changed; it = it->next) {
         struct mdg_user_entry *e = MDG_CONTAINER_OF(it, struct mdg_user_entry, in_room);
-        if (!e->changed)
-            break;
         memcpy(names, e->who->name, e->who->name_len);
         struct mdg_user user = {mdg_slice(names, e->who->name_len), e->who->guest};
         names += e->who->name_len;
@@ -301,17 +310,14 @@ static int tell(struct mdg_hub *h, struct mdg_room *r, bool counts)
 /* From now on the members know. */
 static void settle_users(struct mdg_hub *h, struct mdg_room *r)
 {
-    for (;;) {
-        struct mdg_list *first = mdg_list_first(&r->users);
-        struct mdg_user_entry *e =
-            first ? MDG_CONTAINER_OF(first, struct mdg_user_entry, in_room) : NULL;
-        if (!e || !e->changed)
-            return;
+    MDG_LIST_FOR(it, next, &r->changed)
+    {
+        struct mdg_user_entry *e = MDG_CONTAINER_OF(it, struct mdg_user_entry, in_room);
         e->told = e->members > 0;
         e->changed = false;
-        mdg_list_remove(first);
+        mdg_list_remove(it);
         if (e->members > 0)
-            mdg_list_push(&r->users, first);
+            mdg_list_push(&r->users, it);
         else
             free_entry(h, e);
     }
@@ -320,9 +326,7 @@ static void settle_users(struct mdg_hub *h, struct mdg_room *r)
 static void tell_room(struct mdg_hub *h, struct mdg_room *r)
 {
     bool counts = counts_only(h, r);
-    struct mdg_list *first = mdg_list_first(&r->users);
-    bool changed = first && MDG_CONTAINER_OF(first, struct mdg_user_entry, in_room)->changed;
-    if (!changed || (counts && r->told_count == r->user_count)) {
+    if (mdg_list_empty(&r->changed) || (counts && r->told_count == r->user_count)) {
         settle_users(h, r);
         mdg_room_drop_if_unused(h, r->channel);
         return;

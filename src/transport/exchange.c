@@ -187,11 +187,24 @@ void mdg_exchange_forget_request(struct mdg_exchange *x)
 {
     mdg_http_request_free(x->conn->server, x->req);
     x->req = NULL;
+    if (mdg_exchange_responded(x))
+        mdg_buf_fini(&x->extra);
 }
 
 void mdg_exchange_abort_on_eof(struct mdg_exchange *x)
 {
     x->flags |= X_ABORT_ON_EOF;
+}
+
+void mdg_exchange_set_timeout(struct mdg_exchange *x, uint32_t seconds)
+{
+    if ((x->flags & (X_BODY_DONE | X_ENDED)) == X_BODY_DONE)
+        mdg_stream_set_timeout(x->conn->stream, seconds);
+}
+
+size_t mdg_exchange_queued(const struct mdg_exchange *x)
+{
+    return x->conn->stream->out_bytes;
 }
 
 void mdg_exchange_set_arg(struct mdg_exchange *x, void *arg)

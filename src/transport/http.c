@@ -223,23 +223,16 @@ static bool body_in_time(struct mdg_exchange *x)
 /* Gives a piece to the handler. False: the exchange is gone. */
 static bool give_piece(struct mdg_exchange *x, struct mdg_slice piece, bool last)
 {
-    if (last)
+    if (last && !(x->flags & X_BODY_DONE)) {
         x->flags |= X_BODY_DONE;
+        mdg_stream_set_timeout(x->conn->stream, 0); /* from here on the handler's own */
+    }
     if (x->flags & X_ENDED || !x->handler || !x->handler->on_body)
         return true;
     if (x->handler->on_body(x, piece, last) >= 0)
         return true;
     fail_handler(x);
     return false;
-}
-
-/* What follows the body: the response has ended already, or is being waited for. */
-static void body_over(struct mdg_exchange *x)
-{
-    if (x->flags & X_ENDED)
-        after_response(x);
-    else
-        mdg_stream_set_timeout(x->conn->stream, 0);
 }
 
 /* Reads what it can of the body. Returns with *in empty, the body over, paused, or the exchange
@@ -264,9 +257,9 @@ static void read_body(struct mdg_http_conn *c, struct mdg_input *in)
             return;
         }
     }
-    if (x->flags & X_BODY_DONE)
-        body_over(x);
-    else if (!(x->flags & X_BODY_PAUSED) && !body_in_time(x))
+    if ((x->flags & (X_BODY_DONE | X_ENDED)) == (X_BODY_DONE | X_ENDED))
+        after_response(x);
+    else if (!(x->flags & X_BODY_DONE) && !(x->flags & X_BODY_PAUSED) && !body_in_time(x))
         fail_exchange(x, 408, "The request body came too slowly.");
 }
 
@@ -526,13 +519,16 @@ static void on_writable(struct mdg_stream *s)
 static void on_timeout(struct mdg_stream *s)
 {
     struct mdg_http_conn *c = s->user_arg;
-    c->server->counters.timeouts++;
-    if (c->x) {
-        if (!(c->x->flags & X_BODY_DONE))
-            fail_exchange(c->x, 408, "The request body did not come in time.");
+    struct mdg_exchange *x = c->x;
+    if (x && x->flags & X_BODY_DONE) {
+        if (!(x->flags & X_ENDED) && x->handler && x->handler->on_timeout)
+            x->handler->on_timeout(x);
         return;
     }
-    if (c->partial) {
+    c->server->counters.timeouts++;
+    if (x)
+        fail_exchange(x, 408, "The request body did not come in time.");
+    else if (c->partial) {
         mdg_http_refuse(c, 408, "The request did not come in time.");
         end_conn(c);
     } else if (s->out_bytes && s->out_bytes < c->waiting) {

@@ -35,6 +35,8 @@ struct mdg_http_handler {
     /* The peer went away before the response ended. The last upcall for this exchange; none comes
      * after mdg_exchange_respond, _end or _upgrade succeeded. */
     void (*on_abort)(struct mdg_exchange *x);
+    /* The time of mdg_exchange_set_timeout is over. */
+    void (*on_timeout)(struct mdg_exchange *x);
 };
 
 struct mdg_http_config {
@@ -98,6 +100,12 @@ void mdg_exchange_forget_request(struct mdg_exchange *x);
 /* A peer that has finished sending is taken for gone (on_abort) instead of waiting for its answer:
  * for polls and streams that would otherwise hold their place for ever. */
 void mdg_exchange_abort_on_eof(struct mdg_exchange *x);
+
+/* on_timeout in so many seconds (1 s resolution, never early), 0: not. Only once the request has
+ * been read, and until the response ends. Moving a deadline costs next to nothing. */
+void mdg_exchange_set_timeout(struct mdg_exchange *x, uint32_t seconds);
+/* Bytes of responses that wait to be written. */
+size_t mdg_exchange_queued(const struct mdg_exchange *x);
 
 /* Handler's own state for this exchange. */
 void mdg_exchange_set_arg(struct mdg_exchange *x, void *arg);

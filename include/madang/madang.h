@@ -199,7 +199,8 @@ struct madang_header {
     const char *name, *value;
 };
 
-/* method: "GET", ..., or "*" for any. pattern: "/a/b"; "/a/{name}" takes one segment; a last segment
+/* method: "GET", ..., or "*" for any. pattern: "/a/b"; "/a/{name}" takes one segment; a last
+ * segment
  * "*" takes everything below. Exact paths win over patterns, longer ones over shorter. */
 MADANG_API int madang_http(struct madang *server, const char *method, const char *pattern,
                            const struct madang_http_handlers *handlers, void *arg);

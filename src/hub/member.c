@@ -368,3 +368,10 @@ bool mdg_members_serve(struct mdg_hub *h)
     }
     return false;
 }
+
+int mdg_hub_join_pattern(struct mdg_hub *h, struct mdg_session *s, struct mdg_slice pattern,
+                         const struct mdg_join_options *options, struct mdg_member **out)
+{
+    (void)h, (void)s, (void)pattern, (void)options, (void)out;
+    return MDG_E_UNSUPPORTED; /* wildcard members come with the workers */
+}

@@ -31,9 +31,9 @@ int mdg_auth_init(struct mdg_auth *a, const struct mdg_params *params, const cha
                   char *why, size_t why_size) MDG_NODISCARD;
 void mdg_auth_fini(struct mdg_auth *a);
 
-/* Who this is. With nothing shown: a guest under a new name of the form guest-7f3a09. One reference.
- * MDG_E_DENIED (wrong token or password, guests not wanted), MDG_E_EXPIRED, MDG_E_EXISTS (the name
- * has gone to somebody else meanwhile), MDG_E_NO_MEMORY. */
+/* Who this is. With nothing shown: a guest under a new name of the form guest-7f3a09. One
+ * reference. MDG_E_DENIED (wrong token or password, guests not wanted), MDG_E_EXPIRED, MDG_E_EXISTS
+ * (the name has gone to somebody else meanwhile), MDG_E_NO_MEMORY. */
 int mdg_auth_handshake(struct mdg_auth *a, const struct mdg_handshake *hs,
                        struct mdg_principal **out) MDG_NODISCARD;
 /* A guest who chooses a name (`/nick ann`). MDG_E_SYNTAX, MDG_E_TOO_BIG, MDG_E_EXISTS. */

@@ -24,7 +24,8 @@ struct mdg_claims {
 /* Writes the token into out (ended with NUL). MDG_E_NO_SPACE. */
 int mdg_token_sign(const struct mdg_key *key, const struct mdg_claims *claims, char *out,
                    size_t size) MDG_NODISCARD;
-/* MDG_E_SYNTAX (not such a token), MDG_E_DENIED (wrong signature), MDG_E_EXPIRED (or not yet valid).
+/* MDG_E_SYNTAX (not such a token), MDG_E_DENIED (wrong signature), MDG_E_EXPIRED (or not yet
+ * valid).
  */
 int mdg_token_verify(const struct mdg_key *key, struct mdg_slice token, uint64_t now_unix_ms,
                      struct mdg_claims *claims) MDG_NODISCARD;

@@ -1,0 +1,84 @@
+/* From a request to its handler: path, method, Origin, in that order; upgrades first. */
+#include "server/origin.h"
+#include "server/server.h"
+
+static bool is_unsafe(enum mdg_http_method method)
+{
+    return method != MDG_HTTP_GET && method != MDG_HTTP_HEAD && method != MDG_HTTP_OPTIONS;
+}
+
+/* A page of another origin may not read or change anything here; a request that changes something
+ * in the name of a cookie must say where it comes from. */
+static bool origin_ok(const struct madang *server, struct mdg_exchange *x)
+{
+    const struct mdg_handshake *hs = mdg_exchange_handshake(x);
+    const struct mdg_strings *allowed = &server->params.allowed_origins;
+    bool has_token = mdg_handshake_header(hs, "authorization").data != NULL;
+    if (is_unsafe(mdg_exchange_method(x)) && !has_token && mdg_auth_cookie_of(hs).data)
+        return mdg_origin_allowed_with_cookie(allowed, hs);
+    return mdg_origin_allowed(allowed, hs);
+}
+
+static void refuse_origin(struct mdg_exchange *x)
+{
+    mdg_exchange_respond_error(x, 403, "origin_refused",
+                               "this origin is not allowed; the server's operator can list it "
+                               "with --allowed-origins");
+}
+
+static void dispatch_ws(struct mdg_worker *w, struct mdg_exchange *x, struct mdg_ws_mount *m)
+{
+    struct mdg_slice subprotocol;
+    if (!origin_ok(w->server, x)) {
+        refuse_origin(x);
+        return;
+    }
+    if (mdg_ws_check(x, &m->options, &subprotocol) < 0)
+        return;
+    if (m->upgrade(w, x, m, subprotocol) < 0)
+        mdg_exchange_respond_error(x, 500, "internal", "the connection could not be set up");
+}
+
+static const struct mdg_http_handler *dispatch_http(struct mdg_worker *w, struct mdg_exchange *x,
+                                                    const struct mdg_route_match *match, void **arg)
+{
+    char allow[256];
+    struct madang *server = w->server;
+    if (!match->route && !match->other_methods)
+        return NULL;
+    if (!origin_ok(server, x)) {
+        refuse_origin(x);
+        return NULL;
+    }
+    if (!match->route) {
+        mdg_routes_allow(&server->routes, mdg_exchange_path(x), allow, sizeof allow);
+        if (mdg_origin_is_foreign(&server->params.allowed_origins, mdg_exchange_handshake(x)) &&
+            mdg_exchange_cors(x, allow))
+            return NULL;
+        mdg_exchange_method_not_allowed(x, allow);
+        return NULL;
+    }
+    if (mdg_origin_is_foreign(&server->params.allowed_origins, mdg_exchange_handshake(x)) &&
+        mdg_exchange_cors(x, match->route->method))
+        return NULL;
+    const struct mdg_http_mount *mount = match->route->mount;
+    w->mounted = (struct mdg_mounted){w, mount, *match};
+    *arg = &w->mounted;
+    return mount->handler;
+}
+
+const struct mdg_http_handler *mdg_dispatch(void *router, struct mdg_exchange *x, void **arg)
+{
+    struct mdg_worker *w = router;
+    struct mdg_routes *routes = &w->server->routes;
+    struct mdg_route_match ws, http;
+    struct mdg_slice path = mdg_exchange_path(x), method = mdg_exchange_handshake(x)->method;
+    mdg_routes_find(routes, MDG_ROUTE_WS, MDG_SLICE_LIT("GET"), path, &ws);
+    mdg_routes_find(routes, MDG_ROUTE_HTTP, method, path, &http);
+    bool only_ws = ws.route && !http.route && !http.other_methods;
+    if (ws.route && (only_ws || mdg_ws_wanted(x))) {
+        dispatch_ws(w, x, ws.route->mount);
+        return NULL;
+    }
+    return dispatch_http(w, x, &http, arg);
+}

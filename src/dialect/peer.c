@@ -202,6 +202,24 @@ void mdg_peer_attach(struct mdg_peer *p, struct mdg_link *link, const struct mdg
         mdg_peer_close(p, mdg_peer_close_code(err), mdg_slice(NULL, 0));
 }
 
+void mdg_peer_become(struct mdg_peer *p, const struct mdg_dialect *dialect)
+{
+    static const struct mdg_handshake nothing_new = {0};
+    assert(p->link && dialect->state_bytes <= p->dialect->state_bytes);
+    if (p->dialect->close)
+        p->dialect->close(p, MDG_CLOSE_NORMAL);
+    mdg_hub_forget(p->shared->hub, p);
+    MDG_LIST_FOR(it, next, &p->session.members)
+    mdg_hub_leave(MDG_CONTAINER_OF(it, struct mdg_member, in_session));
+    memset(p->state, 0, p->dialect->state_bytes);
+    p->dialect = dialect;
+    p->session.ops = dialect->session;
+    p->slot = find_slot(p->shared, dialect, p->link->framing);
+    int err = dialect->open(p, &nothing_new);
+    if (err < 0)
+        mdg_peer_close(p, mdg_peer_close_code(err), mdg_slice(NULL, 0));
+}
+
 struct mdg_session *mdg_peer_session(struct mdg_peer *p)
 {
     return &p->session;

@@ -56,6 +56,10 @@ void mdg_peer_free(struct mdg_peer *p); /* only one that was not attached */
 /* Calls the dialect's open. An error closes the link (the peer goes with its on_close). */
 void mdg_peer_attach(struct mdg_peer *p, struct mdg_link *link, const struct mdg_handshake *hs);
 
+/* The peer leaves its rooms and speaks another dialect from now on, whose open is called with an
+ * empty handshake. Its state must not need more memory than the present dialect's. */
+void mdg_peer_become(struct mdg_peer *p, const struct mdg_dialect *dialect);
+
 struct mdg_session *mdg_peer_session(struct mdg_peer *p);
 struct mdg_link *mdg_peer_link(struct mdg_peer *p);
 struct mdg_peers *mdg_peer_shared(struct mdg_peer *p);

@@ -19,6 +19,7 @@ ALLOWED = {
     "hub": {"base"},
     "store": {"base", "hub"},
     "transport": {"base", "codec", "loop", "net"},
+    # Timers (heart-beats, acknowledgements that never come), nothing else of the loop.
     "dialect": {"base", "codec", "hub", "loop/timer.h"} | LINK,
     "broker": {"base", "codec", "loop", "net", "hub"},
     "client": {"base", "codec", "loop", "net", "transport", "dialect"},

@@ -415,7 +415,7 @@ static void do_publish(struct call *c)
         send_error(c->peer, c->f.id, c->f.room, "rate_limited", "too many messages a second");
     } else if (mdg_plain_payload(c->in, &c->f, &draft) < 0) {
         bad_request(c, "a publication has exactly one of text (a string), data (any JSON) and "
-                       "base64 (a string), and event is a short string");
+                       "base64 (a string); event and key are short strings");
     } else if (draft.payload.len > mdg_peers_config(mdg_peer_shared(c->peer))->message_bytes_max) {
         send_error(c->peer, c->f.id, c->f.room, "too_big", "the message is too long");
     } else {

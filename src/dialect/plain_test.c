@@ -124,9 +124,9 @@ static void test_two_people_talk(void **state)
            "{\"type\":\"publish\",\"room\":\"lobby\",\"event\":\"move\",\"data\":{\"x\":\n[1,2]}}",
            "{\"type\":\"message\",\"room\":\"lobby\"," AT(
                2) ",\"from\":" ANN "," TIME ",\"event\":\"move\",\"data\":{\"x\": [1,2]}}\n");
-    expect(s, &s->a, "{\"type\":\"publish\",\"room\":\"lobby\",\"base64\":\"AAH/\"}",
-           "{\"type\":\"message\",\"room\":\"lobby\"," AT(3) ",\"from\":" ANN "," TIME
-                                                             ",\"base64\":\"AAH/\"}\n");
+    expect(s, &s->a, "{\"type\":\"publish\",\"room\":\"lobby\",\"key\":\"k7\",\"base64\":\"AAH/\"}",
+           "{\"type\":\"message\",\"room\":\"lobby\"," AT(
+               3) ",\"from\":" ANN "," TIME ",\"key\":\"k7\",\"base64\":\"AAH/\"}\n");
     expect(s, &s->a, "{\"type\":\"history\",\"room\":\"lobby\",\"id\":4,\"before\":3,\"limit\":1}",
            "{\"type\":\"history\",\"room\":\"lobby\",\"id\":4,\"messages\":["
            "{\"type\":\"message\",\"room\":\"lobby\"," AT(

@@ -179,6 +179,10 @@ void mdg_plain_write_message(struct mdg_writer *w, const struct mdg_msg *m)
         mdg_write_str(w, ",\"event\":");
         mdg_write_json_string(w, c->event);
     }
+    if (c->id.len) {
+        mdg_write_str(w, ",\"key\":");
+        mdg_write_json_string(w, c->id);
+    }
     write_payload(w, m);
     mdg_write_u8(w, '}');
 }
@@ -217,7 +221,7 @@ static struct mdg_slice *field_of(struct mdg_plain_fields *f, struct mdg_slice k
         {MDG_SLICE_LIT("history"), &f->history}, {MDG_SLICE_LIT("resume"), &f->resume},
         {MDG_SLICE_LIT("before"), &f->before},   {MDG_SLICE_LIT("limit"), &f->limit},
         {MDG_SLICE_LIT("token"), &f->token},     {MDG_SLICE_LIT("epoch"), &f->epoch},
-        {MDG_SLICE_LIT("seq"), &f->seq},
+        {MDG_SLICE_LIT("seq"), &f->seq},         {MDG_SLICE_LIT("key"), &f->key},
     };
     for (size_t i = 0; i < MDG_ARRAY_LEN(known); i++) {
         if (mdg_json_string_eq(key, known[i].name))
@@ -270,25 +274,32 @@ static int read_base64(struct mdg_input in, struct mdg_slice *s)
     return 0;
 }
 
-/* An event's name stands in one line of an event stream. */
-static bool event_ok(struct mdg_slice event)
+/* An event's name stands in one line of an event stream; a key is as short. */
+static bool name_ok(struct mdg_slice name)
 {
-    for (size_t i = 0; i < event.len; i++) {
-        if (event.data[i] < 0x20 || event.data[i] == 0x7f)
+    for (size_t i = 0; i < name.len; i++) {
+        if (name.data[i] < 0x20 || name.data[i] == 0x7f)
             return false;
     }
-    return event.len > 0 && event.len <= MDG_PLAIN_EVENT_BYTES_MAX;
+    return name.len > 0 && name.len <= MDG_PLAIN_EVENT_BYTES_MAX;
 }
 
 static int read_names(struct mdg_input in, struct mdg_plain_fields *f, struct mdg_msg_draft *draft)
 {
     if (f->event.len) {
-        if (mdg_plain_string(in, &f->event) < 0 || !event_ok(f->event))
+        if (mdg_plain_string(in, &f->event) < 0 || !name_ok(f->event))
             return MDG_E_PROTO;
         draft->event = f->event;
     }
+    /* The publisher's own mark, which comes back on the message: how a client that was cut off
+     * before the acknowledgement knows that it arrived. */
+    if (f->key.len) {
+        if (mdg_plain_string(in, &f->key) < 0 || !name_ok(f->key))
+            return MDG_E_PROTO;
+        draft->id = f->key;
+    }
     if (f->content_type.len) {
-        if (mdg_plain_string(in, &f->content_type) < 0 || !event_ok(f->content_type))
+        if (mdg_plain_string(in, &f->content_type) < 0 || !name_ok(f->content_type))
             return MDG_E_PROTO;
         draft->content_type = f->content_type;
     }

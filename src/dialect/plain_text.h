@@ -35,7 +35,7 @@ int mdg_plain_build(struct mdg_buf *b, mdg_plain_build_fn build, const void *arg
 /* The members of a request or a publication, found in one pass over the object. Values are slices
  * of the text as it came; absent ones are empty. */
 struct mdg_plain_fields {
-    struct mdg_slice type, room, id, text, data, base64, event, content_type;
+    struct mdg_slice type, room, id, text, data, base64, event, key, content_type;
     struct mdg_slice history, resume, before, limit, token, epoch, seq;
 };
 /* Checks the JSON and finds the members. MDG_E_SYNTAX: not JSON. MDG_E_PROTO: not an object. */
@@ -43,8 +43,8 @@ int mdg_plain_read(struct mdg_input in, struct mdg_plain_fields *f) MDG_NODISCAR
 /* Resolves a string member in place: *s becomes its text. `in` is the text that was read.
  * MDG_E_SYNTAX: not a string. */
 int mdg_plain_string(struct mdg_input in, struct mdg_slice *s) MDG_NODISCARD;
-/* The payload of a publication ("text", "data" or "base64"; "event", "content_type"), into the
- * draft; decoded in place. Exactly one of the three. MDG_E_PROTO otherwise, MDG_E_SYNTAX. */
+/* The payload of a publication ("text", "data" or "base64"; "event", "key", "content_type"), into
+ * the draft; decoded in place. Exactly one of the three. MDG_E_PROTO otherwise, MDG_E_SYNTAX. */
 int mdg_plain_payload(struct mdg_input in, struct mdg_plain_fields *f,
                       struct mdg_msg_draft *draft) MDG_NODISCARD;
 

@@ -94,6 +94,7 @@ struct mdg_net {
     bool borrowed;
     struct mdg_tls_scratch *tls_scratch; /* made on first use */
     struct mdg_list udp_dirty, udp_closing;
+    struct mdg_mailbox *mailbox; /* of resolver threads; made on first use */
     /* Listeners that wait for descriptors. */
     struct mdg_list starved;
 };
@@ -117,7 +118,8 @@ void mdg_stream_aux_tidy(struct mdg_stream *s); /* gives it back when there is n
 /* Changes what epoll watches, when that differs. */
 enum { MDG_WATCH_IN = 1, MDG_WATCH_OUT = 2 };
 void mdg_stream_interest(struct mdg_stream *s, bool in, bool out);
-void mdg_stream_end(struct mdg_stream *s); /* end of a LINGER: closes with its reason */
+void mdg_stream_disown(struct mdg_stream *s); /* it has no owner any more: nobody hears of it */
+void mdg_stream_end(struct mdg_stream *s);    /* end of a LINGER: closes with its reason */
 int mdg_row_push(struct mdg_stream_row *row, struct mdg_stream *s) MDG_NODISCARD;
 void mdg_row_drop(struct mdg_stream_row *row, size_t n); /* the first n */
 

@@ -2,6 +2,7 @@
 #include "net/net.h"
 #include "loop/send_batch.h"
 #include "net/internal.h"
+#include "net/resolve.h"
 #include "net/tls_internal.h"
 #include <stdlib.h>
 
@@ -123,6 +124,7 @@ void mdg_net_free(struct mdg_net *net)
     }
     mdg_udp_free_closed(net);
     assert(net->counters.streams == 0 && mdg_list_empty(&net->udp_dirty));
+    mdg_resolve_close(net);
     mdg_loop_remove_phase(net->loop, &net->phase);
     mdg_timer_stop(net->loop, &net->wheel_timer);
     mdg_defer_cancel(&net->reoffer_defer);

@@ -186,6 +186,12 @@ void mdg_stream_finish(struct mdg_stream *s, int reason, uint32_t timeout_s)
     mdg_stream_mark(s); /* the flush finds an empty queue and shuts the sending side */
 }
 
+void mdg_stream_disown(struct mdg_stream *s)
+{
+    s->user = &no_user;
+    s->user_arg = NULL;
+}
+
 void mdg_stream_end(struct mdg_stream *s)
 {
     mdg_stream_close(s, s->aux ? s->aux->finish_reason : 0);

@@ -28,14 +28,16 @@ struct mdg_tls_config {
  * -errno (unreadable file), MDG_E_SYNTAX (bad PEM, key and certificate differ), MDG_E_NO_MEMORY. */
 int mdg_tls_context_new(const struct mdg_tls_config *config, struct mdg_tls_context **out,
                         char *errbuf, size_t errbuf_len) MDG_NODISCARD;
-void mdg_tls_context_unref(struct mdg_tls_context *t);
+void mdg_tls_context_ref(struct mdg_tls_context *t);
+void mdg_tls_context_unref(struct mdg_tls_context *t); /* NULL is allowed */
 /* Reads the files again; connections keep what they have, tickets stay valid. On error the old
  * certificates stay. Any thread. */
 int mdg_tls_context_reload(struct mdg_tls_context *t, char *errbuf,
                            size_t errbuf_len) MDG_NODISCARD;
 
 /* Starts the server side on a plain stream; what is unread (the ClientHello) is used. From then on
- * on_data sees plain text. A failed handshake closes with MDG_E_PROTO. MDG_E_NO_MEMORY. */
+ * on_data sees plain text. A failed handshake closes with MDG_E_PROTO.
+ * MDG_E_NO_MEMORY; MDG_E_FULL: plain output is queued that the socket does not take. */
 int mdg_tls_accept(struct mdg_stream *s, struct mdg_tls_context *t) MDG_NODISCARD;
 /* Starts the client side. on_secure(arg, err) is called once: 0, MDG_E_DENIED (certificate), or the
  * reason of a close. It may be NULL. */

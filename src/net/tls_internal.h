@@ -41,7 +41,6 @@ void mdg_tls_set_unref(struct mdg_tls_set *set);
 SSL_CTX *mdg_tls_set_ctx(const struct mdg_tls_set *set); /* the default certificate's */
 const BIO_METHOD *mdg_tls_context_bio(const struct mdg_tls_context *t);
 bool mdg_tls_context_is_client(const struct mdg_tls_context *t);
-void mdg_tls_context_ref(struct mdg_tls_context *t);
 /* Client: the name to check, and the session of the last connection to it. 0 or MDG_E_NO_MEMORY. */
 int mdg_tls_context_name(struct mdg_tls_context *t, SSL *ssl, struct mdg_slice name) MDG_NODISCARD;
 

@@ -334,6 +334,10 @@ void mdg_tls_free(struct mdg_tls *tls)
 
 static int new_tls(struct mdg_stream *s, struct mdg_tls_context *t, struct mdg_tls **out)
 {
+    if (s->out_bytes)
+        mdg_stream_flush_now(s); /* plain text before the change goes out as plain text */
+    if (s->out_bytes)
+        return MDG_E_FULL;
     struct mdg_stream_aux *aux = mdg_stream_aux_get(s);
     struct mdg_tls *tls = calloc(1, sizeof *tls);
     if (!aux || !tls) {

@@ -112,11 +112,11 @@ test("madang.v1: data, base64 and event arrive as they were sent", async (t) => 
   const ann = await openV1(t, server.ws);
   await ann.join("lobby");
   ann.say({ type: "publish", room: "lobby", id: 1, data: { a: [1, "둘", null] }, event: "move" });
-  ann.say({ type: "publish", room: "lobby", id: 2, base64: "AAECAwT/" });
+  ann.say({ type: "publish", room: "lobby", id: 2, key: "k2", base64: "AAECAwT/" });
   const first = await ann.want("message");
   assert.deepEqual([first.data, first.event], [{ a: [1, "둘", null] }, "move"]);
   const second = await ann.want("message");
-  assert.equal(second.base64, "AAECAwT/");
+  assert.deepEqual([second.base64, second.key], ["AAECAwT/", "k2"]);
 });
 
 test("madang.v1: history on entry and further back", async (t) => {

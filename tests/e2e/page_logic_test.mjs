@@ -29,7 +29,7 @@ test("a message that comes twice is shown once, and order follows seq", once, as
 test("an echo before its acknowledgement is not a second message", once, async () => {
   const room = joined();
   room.pending = [{ key: "k1", text: "hi", state: "sent", tried: true }];
-  R.receive(room, message(1, "ann", "hi", { id: "k1" }), "ann");
+  R.receive(room, message(1, "ann", "hi", { key: "k1" }), "ann");
   assert.equal(room.pending.length, 0);
   R.acknowledge(room, { id: "k1", epoch: "e1", seq: 1 }, "ann");
   assert.deepEqual(texts(room), ["hi"]);
@@ -39,7 +39,7 @@ test("an acknowledgement before its echo is not a second message", once, async (
   const room = joined();
   room.pending = [{ key: "k1", text: "hi", time: 5, state: "sent", tried: true }];
   R.acknowledge(room, { id: "k1", epoch: "e1", seq: 1 }, "ann");
-  R.receive(room, message(1, "ann", "hi", { id: "k1" }), "ann");
+  R.receive(room, message(1, "ann", "hi", { key: "k1" }), "ann");
   assert.deepEqual(texts(room), ["hi"]);
 });
 
@@ -51,7 +51,7 @@ test("a message that arrived before the cut is not sent again", once, async () =
   ];
   R.onJoined(room, { epoch: "e1", seq: 1, recovered: true });
   assert.equal(R.settled(room), false);
-  R.receive(room, message(1, "ann", "one"), "ann"); // a server that does not echo ids
+  R.receive(room, message(1, "ann", "one"), "ann"); // a server that does not echo keys
   assert.equal(R.settled(room), true);
   assert.deepEqual(room.pending.map((p) => p.key), ["k2"]);
 });

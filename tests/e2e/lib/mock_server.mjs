@@ -79,9 +79,9 @@ export class MockServer {
     return this.rooms.get(name);
   }
 
-  publish(name, from, text, time = Date.now(), id = undefined) {
+  publish(name, from, text, time = Date.now(), key = undefined) {
     const room = this.room(name);
-    const message = { type: "message", room: name, epoch: room.epoch, seq: room.log.length + 1, id, from, time, text };
+    const message = { type: "message", room: name, epoch: room.epoch, seq: room.log.length + 1, key, from, time, text };
     room.log.push(message);
     for (const member of room.members) member.say(message);
     return message;
@@ -122,7 +122,7 @@ export class MockServer {
     if (unit.type === "join") return this.#join(peer, unit, room);
     if (unit.type === "leave") return this.#leave(peer, unit.room);
     if (unit.type === "publish") {
-      const m = this.publish(unit.room, peer.user, unit.text, Date.now(), id);
+      const m = this.publish(unit.room, peer.user, unit.text, Date.now(), unit.key);
       return peer.say({ type: "ack", id, room: unit.room, epoch: m.epoch, seq: m.seq });
     }
     if (unit.type === "history") {

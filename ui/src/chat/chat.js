@@ -186,7 +186,7 @@ export class Chat {
       if (pending.state !== "waiting") continue;
       pending.state = "sent";
       pending.tried = true;
-      this.connection.send({ type: "publish", room: room.name, id: pending.key, text: pending.text });
+      this.connection.send({ type: "publish", room: room.name, id: pending.key, key: pending.key, text: pending.text });
     }
   }
 

@@ -36,8 +36,7 @@ export function addMessage(room, message) {
   const id = idOf(message.epoch, message.seq);
   if (room.seen.has(id)) return false;
   room.seen.add(id);
-  // The publisher's own id of a message is not the place it has in the room.
-  const item = { ...message, kind: "message", id, key: message.id };
+  const item = { ...message, kind: "message", id };
   let at = room.items.length;
   for (let i = at - 1; i >= 0; i--) {
     const other = room.items[i];
@@ -60,11 +59,11 @@ export function receive(room, message, me) {
 }
 
 // An echo may arrive before its acknowledgement, or instead of it when the connection was cut in
-// between. The id we gave tells which one it is; without it, the same text, oldest first.
+// between. The key we gave tells which one it is; without it, the same text, oldest first.
 function settleEcho(room, message) {
   const sent = room.pending.filter((p) => p.state !== "failed" && p.tried);
-  const match = message.id
-    ? sent.find((p) => p.key === message.id)
+  const match = message.key
+    ? sent.find((p) => p.key === message.key)
     : sent.find((p) => p.text === message.text);
   if (match) room.pending = room.pending.filter((p) => p !== match);
 }
@@ -75,7 +74,7 @@ export function acknowledge(room, ack, me) {
   if (!pending) return;
   room.pending = room.pending.filter((p) => p !== pending);
   addMessage(room, {
-    id: ack.id,
+    key: ack.id,
     epoch: ack.epoch,
     seq: ack.seq,
     from: { name: me },

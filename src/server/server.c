@@ -1,5 +1,6 @@
 /* The life of a server: from a configuration to running workers and back. */
 #include "server/server.h"
+#include "broker/workers.h"
 #include "net/net.h"
 #include "net/tls.h"
 #include <errno.h>
@@ -226,8 +227,14 @@ static int make_workers(struct madang *server)
         if (!server->accounts)
             return MDG_E_NO_MEMORY;
     }
+    int err = mdg_workers_new(server->worker_count, seed, &server->brokers);
+    if (err < 0)
+        return err;
     for (unsigned i = 0; i < server->worker_count; i++) {
-        int err = mdg_worker_init(&server->workers[i], server, i);
+        struct mdg_worker *w = &server->workers[i];
+        err = mdg_worker_init(w, server, i);
+        if (err == 0)
+            err = mdg_workers_attach(server->brokers, i, w->loop, w->hub);
         if (err < 0)
             return mdg_server_fail(server, err, "cannot set up a worker: %s", mdg_strerror(err));
     }
@@ -367,8 +374,11 @@ void madang_free(struct madang *server)
     for (unsigned i = 0; server->workers && i < server->worker_count; i++)
         mdg_worker_join(&server->workers[i]);
     for (unsigned i = 0; server->workers && i < server->worker_count; i++)
+        mdg_worker_end(&server->workers[i]);
+    for (unsigned i = 0; server->workers && i < server->worker_count; i++)
         mdg_worker_fini(&server->workers[i]);
     free(server->workers);
+    mdg_workers_free(server->brokers);
     for (size_t i = 0; server->addresses && i < server->bind_count; i++)
         free(server->addresses[i]);
     free(server->addresses);

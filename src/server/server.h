@@ -25,6 +25,7 @@ struct mdg_net;
 struct mdg_stream;
 struct mdg_tls_context;
 struct mdg_worker;
+struct mdg_workers;
 
 enum { MDG_SERVER_WORKERS_MAX = 64 };
 
@@ -119,8 +120,9 @@ struct madang {
     mdg_accept_fn accept_line, accept_stomp;
     struct mdg_worker *workers;
     unsigned worker_count;
-    atomic_int state;          /* enum mdg_server_state */
-    atomic_uint workers_alive; /* that still have connections to end */
+    struct mdg_workers *brokers; /* the workers as each other's brokers */
+    atomic_int state;            /* enum mdg_server_state */
+    atomic_uint workers_alive;   /* that still have connections to end */
     uint64_t started_unix_ms;
     void (*shutdown_hooks[8])(struct mdg_worker *w, void *arg); /* carriers close their peers */
     void *shutdown_args[8];
@@ -133,6 +135,9 @@ int mdg_worker_spawn(struct mdg_worker *w) MDG_NODISCARD;
 /* Any thread: begins to end every connection of the worker. */
 void mdg_worker_stop(struct mdg_worker *w);
 void mdg_worker_join(struct mdg_worker *w);
+/* Ends what is left of every worker's connections and its loop; then, when all loops are gone,
+ * _fini frees the hubs, which other loops' last posts may still have used. */
+void mdg_worker_end(struct mdg_worker *w);
 void mdg_worker_fini(struct mdg_worker *w);
 /* The worker whose thread this is, or NULL. */
 struct mdg_worker *mdg_worker_here(struct madang *server);

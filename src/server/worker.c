@@ -245,7 +245,7 @@ void mdg_worker_join(struct mdg_worker *w)
     w->has_thread = false;
 }
 
-void mdg_worker_fini(struct mdg_worker *w)
+void mdg_worker_end(struct mdg_worker *w)
 {
     assert(!w->has_thread);
     if (w->net)
@@ -258,13 +258,19 @@ void mdg_worker_fini(struct mdg_worker *w)
         mdg_ws_worker_free(w->ws);
     if (w->peers)
         mdg_peers_free(w->peers);
-    mdg_principal_unref(w->nobody);
+    mdg_api_work_free(w);
+    mdg_loop_free(w->loop);
+    w->loop = NULL;
+}
+
+void mdg_worker_fini(struct mdg_worker *w)
+{
+    assert(!w->loop);
     if (w->hub)
         mdg_hub_free(w->hub);
-    mdg_api_work_free(w);
+    mdg_principal_unref(w->nobody);
     mdg_handles_fini(&w->clients);
     mdg_handles_fini(&w->held);
-    mdg_loop_free(w->loop);
     free(w->listeners);
     free(w->ports);
     memset(w, 0, sizeof *w);

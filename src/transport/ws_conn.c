@@ -101,10 +101,14 @@ static void deliver(struct mdg_ws_conn *c, struct mdg_input unit, size_t room,
                     struct mdg_blob *blob, bool binary)
 {
     struct mdg_ws_worker *w = c->endpoint->worker;
-    uint32_t queued = c->stream->out_bytes;
+    uint32_t queued = c->stream->out_bytes, out_max = c->stream->out_max;
+    /* An answer as long as the question always has room: reading stops after it, not before. */
+    if (unit.len < UINT32_MAX - MDG_WS_HEAD_MAX - out_max)
+        mdg_stream_set_out_max(c->stream, out_max + (uint32_t)unit.len + MDG_WS_HEAD_MAX);
     w->now = (struct mdg_ws_unit){unit.data, room, blob};
     int rc = c->link.user->on_input(&c->link, unit, binary);
     w->now = (struct mdg_ws_unit){NULL, 0, NULL};
+    mdg_stream_set_out_max(c->stream, out_max);
     if (mdg_ws_is(c, MDG_WS_OVER))
         return;
     if (rc < 0)

@@ -9,6 +9,7 @@ import zlib from "node:zlib";
 export const OP = { cont: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 };
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const WAIT_MS = 5000;
+const SYNC = zlib.constants.Z_SYNC_FLUSH;
 const TAIL = Buffer.from([0, 0, 0xff, 0xff]);
 
 /** One frame as bytes. form: "least" (as it must be), 16 or 64: a wider length than needed. */
@@ -61,14 +62,16 @@ export class Wire {
   #ended = false;
   #wake = null;
   #message = null;
-  #inflate = null;
-  #deflate = null;
+  #waiting = 0;
+  #want = 2;
+  #sent;
+  #received;
   agreed = null;
 
   constructor(socket) {
     this.#socket = socket;
     socket.setNoDelay(true);
-    socket.on("data", (chunk) => { this.#chunks.push(chunk); this.#wake?.(); });
+    socket.on("data", (chunk) => { this.#chunks.push(chunk); this.#waiting += chunk.length; this.#wake?.(); });
     socket.on("end", () => { this.#ended = true; this.#wake?.(); });
     socket.on("error", () => { this.#ended = true; this.#wake?.(); });
     socket.on("close", () => { this.#ended = true; this.#wake?.(); });
@@ -124,39 +127,46 @@ export class Wire {
     }
   }
 
-  /** A message under permessage-deflate, as the agreed parameters want it. */
+  /** A message under permessage-deflate, as the agreed parameters want it: what went before is the
+   * dictionary, as far as the window reaches. */
   compress(payload, level = 6) {
-    if (!this.#deflate || this.agreed.client_no_context_takeover) {
-      this.#deflate = zlib.createDeflateRaw({ windowBits: Math.max(this.agreed.client_max_window_bits, 9), level });
-    }
-    return flushThrough(this.#deflate, payload, zlib.constants.Z_SYNC_FLUSH).then((all) => {
-      assert.deepEqual(all.subarray(-4), TAIL);
-      return all.subarray(0, -4);
-    });
+    const bits = this.agreed.client_max_window_bits;
+    const dictionary = this.agreed.client_no_context_takeover ? undefined : this.#sent;
+    const packed = zlib.deflateRawSync(payload, { windowBits: Math.max(bits, 9), level, dictionary, finishFlush: SYNC });
+    this.#sent = window(this.#sent, payload, bits);
+    assert.deepEqual(packed.subarray(-4), TAIL);
+    return packed.subarray(0, -4);
   }
 
-  async #expand(payload) {
-    if (!this.#inflate || this.agreed.server_no_context_takeover) {
-      this.#inflate = zlib.createInflateRaw({ windowBits: this.agreed.server_max_window_bits });
-    }
-    return flushThrough(this.#inflate, Buffer.concat([payload, TAIL]), zlib.constants.Z_SYNC_FLUSH);
+  #expand(payload) {
+    const bits = this.agreed.server_max_window_bits;
+    const dictionary = this.agreed.server_no_context_takeover ? undefined : this.#received;
+    const plain = zlib.inflateRawSync(Buffer.concat([payload, TAIL]), { windowBits: bits, dictionary, finishFlush: SYNC });
+    this.#received = window(this.#received, plain, bits);
+    return plain;
   }
 
-  async #more(ms, what) {
-    if (this.#chunks.length === 0) {
-      if (this.#ended) return false;
+  /** Waits until `want` bytes are there in one piece; false at the end of the connection. */
+  async #more(ms, what, want = this.#bytes.length + 1) {
+    while (this.#bytes.length + this.#waiting < want) {
+      if (this.#ended) {
+        this.#gather();
+        return false;
+      }
       let timer;
       await new Promise((done, failed) => {
         this.#wake = done;
         timer = setTimeout(() => failed(new Error(`nothing came within ${ms} ms: ${what}`)), ms);
       }).finally(() => { clearTimeout(timer); this.#wake = null; });
     }
-    if (this.#chunks.length > 0) {
-      this.#bytes = Buffer.concat([this.#bytes, ...this.#chunks]);
-      this.#chunks = [];
-      return true;
-    }
-    return !this.#ended;
+    this.#gather();
+    return true;
+  }
+
+  #gather() {
+    if (this.#chunks.length > 0) this.#bytes = Buffer.concat([this.#bytes, ...this.#chunks]);
+    this.#chunks = [];
+    this.#waiting = 0;
   }
 
   /** An HTTP response's head (and body, by its length). */
@@ -178,6 +188,7 @@ export class Wire {
   }
 
   #need(n) {
+    this.#want = n;
     return this.#bytes.length >= n;
   }
 
@@ -186,7 +197,7 @@ export class Wire {
     for (;;) {
       const found = this.#parse();
       if (found) return found;
-      if (!await this.#more(ms, "a frame")) {
+      if (!await this.#more(ms, "a frame", this.#want)) {
         assert.equal(this.#bytes.length, 0, "ended inside a frame");
         return null;
       }
@@ -240,7 +251,7 @@ export class Wire {
       const { op, compressed, parts } = this.#message;
       this.#message = null;
       const payload = Buffer.concat(parts);
-      return { op, compressed, payload: compressed ? await this.#expand(payload) : payload };
+      return { op, compressed, payload: compressed ? this.#expand(payload) : payload };
     }
   }
 
@@ -292,19 +303,9 @@ export class Wire {
   }
 }
 
-function flushThrough(stream, input, kind) {
-  return new Promise((done, failed) => {
-    const parts = [];
-    const onData = (part) => parts.push(part);
-    stream.on("data", onData);
-    stream.once("error", failed);
-    stream.write(input);
-    stream.flush(kind, () => {
-      stream.off("data", onData);
-      stream.off("error", failed);
-      done(Buffer.concat(parts));
-    });
-  });
+function window(before, more, bits) {
+  const all = before ? Buffer.concat([before, more]) : more;
+  return all.length > 0 ? all.subarray(-(1 << bits)) : undefined;
 }
 
 /** What the server answered; throws unless it is one well-formed permessage-deflate. */

@@ -60,15 +60,21 @@ static void free_request(struct request *r)
 
 /* ---- Answers ---- */
 
-static void send_built(struct mdg_peer *p, mdg_plain_build_fn build, const void *arg)
+static void send_event(struct mdg_peer *p, struct mdg_slice event, struct mdg_slice id,
+                       mdg_plain_build_fn build, const void *arg)
 {
     struct mdg_buf *b = mdg_peer_scratch(p);
     if (mdg_plain_build(b, build, arg) < 0) {
         mdg_peer_close(p, MDG_CLOSE_INTERNAL, MDG_SLICE_LIT("out of memory"));
         return;
     }
-    static const struct mdg_unit_meta meta = {.compress = true};
+    struct mdg_unit_meta meta = {.id = id, .event = event, .compress = true};
     mdg_peer_send_unit(p, mdg_buf_slice(b), &meta);
+}
+
+static void send_built(struct mdg_peer *p, mdg_plain_build_fn build, const void *arg)
+{
+    send_event(p, mdg_slice(NULL, 0), mdg_slice(NULL, 0), build, arg);
 }
 
 /* {"type":"...","room":"...","id":... : how every answer begins. */
@@ -195,7 +201,7 @@ static int on_open(struct mdg_peer *p, const struct mdg_handshake *hs)
     struct plain *plain = mdg_peer_state(p);
     (void)hs;
     mdg_list_init(&plain->requests);
-    send_built(p, build_welcome, &p);
+    send_event(p, MDG_SLICE_LIT("welcome"), mdg_slice(NULL, 0), build_welcome, &p);
     return 0;
 }
 
@@ -258,7 +264,15 @@ static void on_joined(struct mdg_member *m, int err, const struct mdg_joined *in
         send_hub_error(p, id, room, err);
     } else {
         struct joined_answer a = {id, room, info};
-        send_built(p, build_joined, &a);
+        uint8_t token[TOKEN_BYTES_MAX];
+        struct mdg_writer w;
+        /* On an event stream: where to go on if the connection breaks before any message. */
+        mdg_writer_init(&w, token, sizeof token);
+        if (mdg_peer_link(p)->carrier->one_way)
+            mdg_plain_write_token(&w, p);
+        if (!mdg_writer_fits(&w))
+            w.len = 0;
+        send_event(p, MDG_SLICE_LIT("joined"), mdg_slice(token, w.len), build_joined, &a);
     }
     m->cookie = NULL;
     free_request(r);

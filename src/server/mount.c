@@ -1,14 +1,13 @@
 /* Mounting everything, and what the parts share. */
 #include "server/mount.h"
 #include "dialect/peer.h"
+#include "server/room_http.h"
 
 int madang_mount_all(struct madang *server)
 {
     static int (*const parts[])(struct madang *) = {
-        mdg_mount_ops,
-        mdg_mount_ui,
-        mdg_mount_chat,
-        mdg_mount_echo,
+        mdg_mount_ops,  mdg_mount_ui,   mdg_mount_chat,    mdg_mount_echo,
+        mdg_mount_push, mdg_mount_poll, mdg_mount_publish,
     };
     for (size_t i = 0; i < MDG_ARRAY_LEN(parts); i++) {
         int err = parts[i](server);

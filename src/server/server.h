@@ -12,6 +12,7 @@
 #include "server/handles.h"
 #include "server/log.h"
 #include "server/params.h"
+#include "server/polls.h"
 #include "server/routes.h"
 #include "transport/http.h"
 #include "transport/ws.h"
@@ -87,6 +88,7 @@ struct mdg_worker {
     struct mdg_timer grace;      /* the end of a graceful stop */
     struct mdg_defer hub_turn;
     struct mdg_mounted mounted;
+    struct mdg_polls polls; /* GET /poll */
     uint64_t grace_until_ms;
     struct work *delayed; /* madang_after; the first worker's */
     bool stopping;

@@ -256,6 +256,7 @@ void mdg_worker_end(struct mdg_worker *w)
     mdg_net_free(w->net);
     if (w->ws)
         mdg_ws_worker_free(w->ws);
+    mdg_polls_forget(&w->polls);
     if (w->peers)
         mdg_peers_free(w->peers);
     mdg_api_work_free(w);

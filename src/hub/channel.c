@@ -215,7 +215,7 @@ void mdg_channel_compact(struct mdg_channel *c)
     struct mdg_member **slots = mdg_channel_slots(c);
     if (!(c->flags & CHANNEL_HOLES))
         return;
-    c->flags &= (uint8_t)~CHANNEL_HOLES;
+    c->flags &= (uint16_t)~CHANNEL_HOLES;
     for (uint32_t i = 0; i < c->slot_count; i++) {
         while (c->slot_count > i && !slots[c->slot_count - 1])
             c->slot_count--;
@@ -233,7 +233,7 @@ void mdg_channel_mark_dirty(struct mdg_hub *h, struct mdg_channel *c)
         return;
     mdg_list_remove(&c->link);
     mdg_list_push(&h->dirty, &c->link);
-    c->flags = (uint8_t)((c->flags & ~CHANNEL_IDLE) | CHANNEL_DIRTY);
+    c->flags = (uint16_t)((c->flags & ~CHANNEL_IDLE) | CHANNEL_DIRTY);
     mdg_hub_wake(h);
 }
 
@@ -243,7 +243,7 @@ void mdg_channel_settle(struct mdg_hub *h, struct mdg_channel *c)
         return;
     bool idle = c->member_count == 0 && !c->room;
     mdg_list_remove(&c->link);
-    c->flags &= (uint8_t)~CHANNEL_IDLE;
+    c->flags &= (uint16_t)~CHANNEL_IDLE;
     if (!idle)
         return;
     c->flags |= CHANNEL_IDLE;

@@ -40,7 +40,7 @@ static struct mdg_fanout *fanout_with_room(struct mdg_channel *c)
 
 void mdg_fanout_add(struct mdg_hub *h, struct mdg_channel *c, struct mdg_msg *m)
 {
-    if (c->member_count == 0)
+    if (c->member_count == 0 && !mdg_wildcards_any(h))
         return;
     struct mdg_fanout *f = c->flags & CHANNEL_LAGGING ? NULL : fanout_with_room(c);
     if (f)
@@ -115,9 +115,12 @@ bool mdg_member_deliver(struct mdg_hub *h, struct mdg_member *m, struct mdg_msg 
     int taken = 0;
     if (count > 0) {
         h->current = m;
-        taken = m->session->ops->deliver(m, list, count);
+        struct mdg_member *face = MDG_LIKELY(m->kind == MEMBER_OF_ROOM) ? m : mdg_member_face(m);
+        taken = m->session->ops->deliver(face, list, count);
         if (MDG_UNLIKELY(h->current != m))
             return false;
+        if (MDG_UNLIKELY(m->kind == MEMBER_SPILL))
+            mdg_member_unface(m);
     }
     if (MDG_LIKELY(taken == (int)count)) {
         m->next_seq = end_seq;
@@ -129,6 +132,10 @@ bool mdg_member_deliver(struct mdg_hub *h, struct mdg_member *m, struct mdg_msg 
     }
     m->next_seq = cursor_after(list, count, (size_t)taken, end_seq);
     m->behind = true;
+    if (m->kind == MEMBER_SPILL) {
+        mdg_member_face(m)->behind = true;
+        mdg_member_unface(m);
+    }
     return false;
 }
 
@@ -232,6 +239,8 @@ static bool run_round(struct mdg_hub *h, struct mdg_channel *c)
             look_at_stuck(h, c, m);
         }
     }
+    if (MDG_UNLIKELY(mdg_wildcards_any(h)))
+        mdg_wildcards_give(h, c);
     end_round(f);
     return true;
 }
@@ -239,7 +248,7 @@ static bool run_round(struct mdg_hub *h, struct mdg_channel *c)
 /* Messages that found no memory on their way to the fan-out are in the log. */
 static void catch_up_all(struct mdg_hub *h, struct mdg_channel *c)
 {
-    c->flags &= (uint8_t)~CHANNEL_LAGGING;
+    c->flags &= (uint16_t)~CHANNEL_LAGGING;
     for (uint32_t i = 0; i < c->slot_count; i++) {
         struct mdg_member *m = mdg_channel_slots(c)[i];
         if (m && m->state == MEMBER_LIVE && m->next_seq < c->next_seq)
@@ -254,6 +263,7 @@ static bool run_channel(struct mdg_hub *h, struct mdg_channel *c)
             return false;
     }
     mdg_fanout_free(c);
+    mdg_spills_sweep(h, c);
     mdg_channel_compact(c);
     if (c->flags & CHANNEL_LAGGING)
         catch_up_all(h, c);
@@ -268,7 +278,7 @@ bool mdg_fanout_run(struct mdg_hub *h)
             MDG_CONTAINER_OF(mdg_list_first(&h->dirty), struct mdg_channel, link);
         bool complete = run_channel(h, c);
         mdg_list_remove(&c->link);
-        c->flags &= (uint8_t)~CHANNEL_DIRTY;
+        c->flags &= (uint16_t)~CHANNEL_DIRTY;
         if (!complete) {
             mdg_channel_mark_dirty(h, c);
             return true;

@@ -56,6 +56,7 @@ int mdg_hub_new(const struct mdg_hub_config *config, unsigned worker, const uint
     mdg_list_init(&h->logs);
     mdg_list_init(&h->work);
     mdg_list_init(&h->parked);
+    mdg_list_init(&h->all_interests);
     for (size_t i = 0; i < EXPIRY_BUCKETS; i++)
         mdg_list_init(&h->expiry[i]);
     for (size_t i = 0; i < ASKED_BUCKETS; i++)
@@ -102,6 +103,7 @@ void mdg_hub_free(struct mdg_hub *h)
         while (h->channels[i])
             mdg_channel_free(h, h->channels[i]);
     }
+    mdg_wildcards_fini(h);
     mdg_pool_fini(&h->members);
     free(h->channels);
     free(h->users);

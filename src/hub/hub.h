@@ -68,7 +68,8 @@ struct mdg_session_ops {
      * rest stays behind the member's cursor until mdg_hub_resume), or a negative error: kick.
      * Messages not in a log (seq 0) are lost if not taken. */
     int (*deliver)(struct mdg_member *m, struct mdg_msg *const *msgs, size_t n);
-    /* Messages from..to will not come. Returns 0, or MDG_E_FULL: tell me again on resume. */
+    /* Messages from..to will not come. Returns 0, or MDG_E_FULL: tell me again on resume. For a
+     * pattern member, m->channel says of which room. */
     int (*gap)(struct mdg_member *m, uint64_t from_seq, uint64_t to_seq);
     /* The hub wants the client gone: MDG_E_FULL (too slow), MDG_E_EXPIRED, or what deliver
      * returned. The dialect closes; the session leaves in its own close path. */
@@ -99,6 +100,7 @@ struct mdg_member {
     uint8_t state;               /* the hub's */
     bool hidden;                 /* not part of presence */
     bool behind;                 /* waits for mdg_hub_resume */
+    uint8_t kind;                /* the hub's: of a room, of a pattern, ... */
     struct mdg_list in_session;  /* links of session->members */
     struct mdg_list work;        /* the hub's: links of its list of members to serve */
     void *presence;              /* the hub's: what tells the owner that this one left */
@@ -155,7 +157,9 @@ uint64_t mdg_member_epoch(const struct mdg_member *m);
  * MDG_E_DENIED (no right). */
 int mdg_hub_join(struct mdg_hub *h, struct mdg_session *s, struct mdg_slice channel,
                  const struct mdg_join_options *options, struct mdg_member **out) MDG_NODISCARD;
-/* As join, for every room whose name matches a pattern ("a.*", "a.#"); only new messages. */
+/* As join, for every room of every worker whose name matches a pattern ("a.*", "a.#"; see
+ * hub/pattern.h); only new messages, and presence does not show it. During `deliver` and `gap`
+ * m->channel is the room. What it does not take waits in the log of that room. */
 int mdg_hub_join_pattern(struct mdg_hub *h, struct mdg_session *s, struct mdg_slice pattern,
                          const struct mdg_join_options *options,
                          struct mdg_member **out) MDG_NODISCARD;

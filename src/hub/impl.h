@@ -12,6 +12,7 @@
 #include "hub/broker.h"
 #include "hub/hub.h"
 #include "hub/log.h"
+#include "hub/pattern.h"
 
 enum {
     ASKED_BUCKETS = 256, /* open questions by their arg */
@@ -136,7 +137,6 @@ struct mdg_room {
     uint64_t due_ms;
     uint64_t subscribers[MDG_WORKERS_MAX / 64], lost[MDG_WORKERS_MAX / 64];
     uint32_t subscriber_count, lost_count;
-    uint32_t pattern_version;
 };
 
 /* Messages on their way to the members. The first `active` are in delivery, the member at `at` is
@@ -156,14 +156,15 @@ enum channel_flag {
     CHANNEL_IDLE = 16,      /* in hub->idle */
     CHANNEL_LAGGING = 32,   /* memory was short: members catch up from the log */
     CHANNEL_HOLES = 64,     /* the array of members has empty slots */
+    CHANNEL_FED = 128,      /* a replica that its owner feeds because a pattern here matches */
+    CHANNEL_SPILLS = 256,   /* has members that stand in for a pattern member */
 };
 
 struct mdg_channel {
     struct mdg_channel *hash_next;
     uint32_t hash;
     uint16_t name_len;
-    uint8_t flags;
-    uint8_t unused;
+    uint16_t flags;
     union {
         struct mdg_member *one; /* member_cap == 0 */
         struct mdg_member **many;
@@ -178,6 +179,12 @@ struct mdg_channel {
     uint32_t member_count;
     uint32_t idle_since_s;
     uint8_t name[];
+};
+
+enum member_kind {
+    MEMBER_OF_ROOM,
+    MEMBER_OF_PATTERN, /* channel is NULL but during an upcall; presence: its struct mdg_wildcard */
+    MEMBER_SPILL,      /* stands in for a pattern member that is behind in one room; presence: it */
 };
 
 enum member_state {
@@ -216,6 +223,12 @@ struct mdg_hub {
     uint32_t session_mask, session_count;
     struct mdg_list expiry[EXPIRY_BUCKETS];
     uint64_t expiry_s;
+
+    struct mdg_patterns *patterns;  /* of members here; NULL until there is one */
+    struct mdg_patterns *interests; /* of other workers, in rooms that are owned here */
+    struct mdg_list all_interests;
+    struct mdg_wildcard **matched; /* those that get the present batch */
+    size_t matched_len, matched_cap;
 
     struct mdg_pool members;
     struct mdg_list work;
@@ -287,6 +300,30 @@ void mdg_member_kick(struct mdg_hub *h, struct mdg_member *m, int reason);
 /* The session is another user now: presence follows. */
 void mdg_member_rename(struct mdg_hub *h, struct mdg_member *m);
 
+/* Frees the memory of a member that nothing refers to any more. */
+void mdg_member_detach(struct mdg_hub *h, struct mdg_member *m);
+
+/* wildcard.c */
+void mdg_wildcards_fini(struct mdg_hub *h);
+void mdg_wildcard_leave(struct mdg_hub *h, struct mdg_member *m);
+void mdg_wildcard_resume(struct mdg_member *m);
+/* The active messages of a fan-out, to the members of patterns that match the room. */
+void mdg_wildcards_give(struct mdg_hub *h, struct mdg_channel *c);
+bool mdg_wildcards_match(struct mdg_hub *h, struct mdg_slice name);
+static inline bool mdg_wildcards_any(const struct mdg_hub *h)
+{
+    return h->patterns && !mdg_patterns_empty(h->patterns);
+}
+/* Subscribes the workers that want the room by a pattern, before a message is appended. */
+void mdg_interests_feed(struct mdg_hub *h, struct mdg_channel *c);
+void mdg_interest_change(struct mdg_hub *h, struct mdg_op *op);
+/* The member that the dialect knows; for a spill, the one it stands in for. */
+struct mdg_member *mdg_member_face(struct mdg_member *m);
+/* Ends what mdg_member_face began. */
+void mdg_member_unface(struct mdg_member *m);
+void mdg_spill_free(struct mdg_hub *h, struct mdg_member *m);
+void mdg_spills_sweep(struct mdg_hub *h, struct mdg_channel *c); /* those that caught up */
+
 /* session.c */
 struct mdg_session *mdg_session_find(const struct mdg_hub *h, uint64_t id);
 void mdg_sessions_tick(struct mdg_hub *h);
@@ -311,6 +348,8 @@ void mdg_owner_handle(struct mdg_hub *h, struct mdg_op *op);
 void mdg_owner_distribute(struct mdg_hub *h, struct mdg_channel *c, struct mdg_content *content,
                           uint64_t seq);
 void mdg_owner_resync_lost(struct mdg_hub *h);
+/* From now on that worker gets every message of the room; it is told where they begin. */
+void mdg_owner_feed(struct mdg_hub *h, struct mdg_channel *c, unsigned worker);
 
 /* replica.c */
 void mdg_asker_handle(struct mdg_hub *h, struct mdg_op *op); /* an answer came back */

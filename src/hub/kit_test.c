@@ -163,7 +163,7 @@ static void say_users(struct kit_client *c, const struct mdg_user *users, size_t
 
 static struct mdg_slice room_of(const struct mdg_member *m)
 {
-    return mdg_channel_name(m->channel);
+    return m->channel ? mdg_channel_name(m->channel) : MDG_SLICE_LIT("(pattern)");
 }
 
 static void on_joined(struct mdg_member *m, int err, const struct mdg_joined *info)

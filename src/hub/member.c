@@ -118,11 +118,12 @@ static void end_presence(struct mdg_hub *h, struct mdg_member *m)
         mdg_user_leave(h, presence);
 }
 
-static void detach(struct mdg_hub *h, struct mdg_member *m)
+void mdg_member_detach(struct mdg_hub *h, struct mdg_member *m)
 {
     mdg_list_remove(&m->in_session);
     mdg_list_remove(&m->work);
-    m->session->member_count--;
+    if (m->kind != MEMBER_SPILL)
+        m->session->member_count--;
     if (h->current == m)
         h->current = NULL;
 }
@@ -131,7 +132,11 @@ void mdg_hub_leave(struct mdg_member *m)
 {
     struct mdg_hub *h = m->session->hub;
     struct mdg_channel *c = m->channel;
-    detach(h, m);
+    if (m->kind == MEMBER_OF_PATTERN) {
+        mdg_wildcard_leave(h, m);
+        return;
+    }
+    mdg_member_detach(h, m);
     mdg_channel_remove_member(h, c, m);
     end_presence(h, m);
     mdg_pool_put(&h->members, m);
@@ -199,6 +204,12 @@ void mdg_member_joined(struct mdg_hub *h, struct mdg_op *op)
         undo_join(h, op);
         return;
     }
+    if (m->kind == MEMBER_OF_PATTERN) {
+        struct mdg_joined none = {.users = NULL};
+        m->state = MEMBER_LIVE;
+        m->session->ops->joined(m, 0, &none);
+        return;
+    }
     if (m->state != MEMBER_JOINING) { /* another name for a member that is there */
         if (op->err == 0)
             keep_presence(m, op);
@@ -236,7 +247,7 @@ void mdg_member_joined(struct mdg_hub *h, struct mdg_op *op)
 
 void mdg_member_rename(struct mdg_hub *h, struct mdg_member *m)
 {
-    if (m->hidden || !m->presence || m->state == MEMBER_JOINING)
+    if (m->kind != MEMBER_OF_ROOM || m->hidden || !m->presence || m->state == MEMBER_JOINING)
         return; /* a join under way looks at the name once more when it is complete */
     if (!is_remote(m)) {
         struct mdg_user_entry *entry;
@@ -274,6 +285,8 @@ void mdg_member_kick(struct mdg_hub *h, struct mdg_member *m, int reason)
 void mdg_hub_resume(struct mdg_member *m)
 {
     m->behind = false;
+    if (m->kind == MEMBER_OF_PATTERN)
+        mdg_wildcard_resume(m);
     if (m->state != MEMBER_STUCK && m->state != MEMBER_STUCK_PAST)
         return;
     mdg_list_remove(&m->work);
@@ -285,11 +298,14 @@ void mdg_hub_resume(struct mdg_member *m)
 static bool tell_gap(struct mdg_hub *h, struct mdg_member *m, uint64_t next_seq)
 {
     h->current = m;
-    int err = m->session->ops->gap(m, m->next_seq, next_seq - 1);
+    int err = m->session->ops->gap(mdg_member_face(m), m->next_seq, next_seq - 1);
     if (h->current != m)
         return false;
+    mdg_member_unface(m);
     if (err < 0) {
         m->behind = true;
+        mdg_member_face(m)->behind = true;
+        mdg_member_unface(m);
         return false;
     }
     m->next_seq = next_seq;
@@ -354,6 +370,8 @@ static void serve(struct mdg_hub *h, struct mdg_member *m)
         m->state = past ? MEMBER_STUCK_PAST : MEMBER_STUCK;
     else
         m->state = MEMBER_LIVE;
+    if (m->kind == MEMBER_SPILL && m->state == MEMBER_LIVE && !c->fanout)
+        mdg_spill_free(h, m);
 }
 
 bool mdg_members_serve(struct mdg_hub *h)
@@ -367,11 +385,4 @@ bool mdg_members_serve(struct mdg_hub *h)
         serve(h, MDG_CONTAINER_OF(at, struct mdg_member, work));
     }
     return false;
-}
-
-int mdg_hub_join_pattern(struct mdg_hub *h, struct mdg_session *s, struct mdg_slice pattern,
-                         const struct mdg_join_options *options, struct mdg_member **out)
-{
-    (void)h, (void)s, (void)pattern, (void)options, (void)out;
-    return MDG_E_UNSUPPORTED; /* wildcard members come with the workers */
 }

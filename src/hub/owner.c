@@ -41,6 +41,22 @@ static void append_to(struct mdg_hub *h, struct mdg_channel *c, unsigned worker,
     mdg_op_send(h, worker, op);
 }
 
+void mdg_owner_feed(struct mdg_hub *h, struct mdg_channel *c, unsigned worker)
+{
+    struct mdg_room *r = mdg_room_get(h, c);
+    if (!r || has_bit(r->subscribers, worker))
+        return;
+    struct mdg_op *op = mdg_op_new(h, OP_SNAPSHOT, mdg_channel_name(c));
+    if (!op) {
+        mdg_room_drop_if_unused(h, c);
+        return;
+    }
+    op->at = (struct mdg_position){c->epoch, c->next_seq - 1};
+    set_bit(r->subscribers, worker, true);
+    r->subscriber_count++;
+    mdg_op_send(h, worker, op);
+}
+
 static void distribute_to_workers(struct mdg_hub *h, struct mdg_channel *c,
                                   struct mdg_content *content, uint64_t seq)
 {
@@ -57,7 +73,7 @@ void mdg_owner_distribute(struct mdg_hub *h, struct mdg_channel *c, struct mdg_c
                           uint64_t seq)
 {
     distribute_to_workers(h, c, content, seq);
-    if (c->member_count == 0)
+    if (c->member_count == 0 && !mdg_wildcards_any(h))
         return;
     struct mdg_msg *m = mdg_msg_new(content, c->epoch, seq);
     if (!m)
@@ -74,6 +90,7 @@ static int append(struct mdg_hub *h, struct mdg_channel *c, struct mdg_content *
     if (!m)
         return MDG_E_NO_MEMORY;
     mdg_content_ref(content);
+    mdg_interests_feed(h, c);
     c->next_seq++;
     mdg_channel_log_push(h, c, m);
     mdg_fanout_add(h, c, m);
@@ -88,8 +105,10 @@ static void publish(struct mdg_hub *h, struct mdg_op *op)
     op->err = mdg_channel_get(h, op->content->channel, &c);
     if (op->err == 0 && !(op->content->flags & MDG_MSG_VOLATILE))
         op->err = append(h, c, op->content);
-    else if (op->err == 0)
+    else if (op->err == 0) {
+        mdg_interests_feed(h, c);
         mdg_owner_distribute(h, c, op->content, 0);
+    }
     if (op->err == 0)
         op->at = (struct mdg_position){c->epoch, c->next_seq - 1};
     mdg_op_answer(h, op);
@@ -303,6 +322,8 @@ void mdg_owner_handle(struct mdg_hub *h, struct mdg_op *op)
         direct(h, op);
         return;
     case OP_PATTERN:
+        mdg_interest_change(h, op);
+        break;
     case OP_APPEND:
     case OP_SNAPSHOT:
         break;

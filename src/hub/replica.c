@@ -25,9 +25,28 @@ static void push_message(struct mdg_hub *h, struct mdg_channel *c, struct mdg_co
     mdg_msg_unref(m);
 }
 
+/* A room that is not known here yet, or no more, but that a pattern here matches. */
+static struct mdg_channel *start_feed(struct mdg_hub *h, struct mdg_slice name,
+                                      struct mdg_position before)
+{
+    struct mdg_channel *c = NULL;
+    if (!mdg_wildcards_match(h, name) || mdg_channel_get(h, name, &c) < 0)
+        return NULL;
+    c->flags |= CHANNEL_FED;
+    if (!(c->flags & CHANNEL_SYNCED)) {
+        c->flags |= CHANNEL_SYNCED;
+        c->epoch = before.epoch;
+        c->next_seq = before.seq + 1;
+    }
+    return c;
+}
+
 void mdg_replica_append(struct mdg_hub *h, struct mdg_op *op)
 {
     struct mdg_channel *c = mdg_channel_find(h, op->content->channel);
+    if ((!c || !(c->flags & CHANNEL_SYNCED)) && op->at.seq)
+        c = start_feed(h, op->content->channel,
+                       (struct mdg_position){op->at.epoch, op->at.seq - 1});
     if (c && (c->flags & CHANNEL_SYNCED) && c->epoch == op->at.epoch) {
         if (op->at.seq == 0) {
             struct mdg_msg *m = mdg_msg_new(op->content, c->epoch, 0);
@@ -43,16 +62,45 @@ void mdg_replica_append(struct mdg_hub *h, struct mdg_op *op)
     mdg_op_free(op);
 }
 
+/* Old messages that this worker does not have: the log is filled again from the start. */
+static void refill_log(struct mdg_hub *h, struct mdg_channel *c, const struct mdg_op *op)
+{
+    mdg_channel_log_reset(h, c, op->items[0].seq);
+    uint64_t next_seq = c->next_seq;
+    c->next_seq = op->items[0].seq;
+    for (size_t i = 0; i < op->item_count && c->next_seq < next_seq; i++) {
+        struct mdg_msg *m = NULL;
+        if (mdg_channel_log_reserve(h, c) == 0)
+            m = mdg_msg_new(op->items[i].content, op->at.epoch, c->next_seq);
+        if (!m) {
+            mdg_channel_log_reset(h, c, next_seq);
+            break;
+        }
+        mdg_content_ref(op->items[i].content);
+        c->next_seq++;
+        mdg_channel_log_push(h, c, m);
+        mdg_msg_unref(m);
+    }
+    c->next_seq = next_seq;
+}
+
 /* The state of the room as its owner has it: what is new here is delivered, what was missed and is
  * not in the owner's log either becomes a gap. */
 static void take_snapshot(struct mdg_hub *h, struct mdg_channel *c, const struct mdg_op *op)
 {
     uint64_t first = op->item_count ? op->items[0].seq : op->at.seq + 1;
-    if (!(c->flags & CHANNEL_SYNCED) || c->epoch != op->at.epoch || first > c->next_seq) {
-        mdg_channel_log_reset(h, c, first);
+    if (!(c->flags & CHANNEL_SYNCED) || c->epoch != op->at.epoch) {
+        /* Nobody here was told of anything yet: all of it is history. */
+        mdg_channel_log_reset(h, c, op->at.seq + 1);
         c->epoch = op->at.epoch;
-        c->next_seq = first;
+        c->next_seq = op->at.seq + 1;
         c->flags |= CHANNEL_SYNCED;
+    }
+    if (first > c->next_seq) {
+        mdg_channel_log_reset(h, c, first);
+        c->next_seq = first;
+    } else if (op->item_count && first < mdg_channel_first_seq(c)) {
+        refill_log(h, c, op);
     }
     for (size_t i = 0; i < op->item_count; i++) {
         if (op->items[i].seq == c->next_seq)
@@ -69,16 +117,18 @@ static void take_snapshot(struct mdg_hub *h, struct mdg_channel *c, const struct
 void mdg_replica_snapshot(struct mdg_hub *h, struct mdg_op *op)
 {
     struct mdg_channel *c = mdg_channel_find(h, mdg_op_name(op));
+    if (!c && op->err == 0 && !op->answer)
+        c = start_feed(h, mdg_op_name(op), op->at);
     if (c && op->err == 0)
         take_snapshot(h, c, op);
     else if (c)
-        c->flags &= (uint8_t)~CHANNEL_SUBSCRIBED;
+        c->flags &= (uint16_t)~CHANNEL_SUBSCRIBED;
     mdg_op_free(op);
 }
 
 void mdg_replica_unsubscribe(struct mdg_hub *h, struct mdg_channel *c)
 {
-    if (!(c->flags & CHANNEL_SUBSCRIBED))
+    if (!(c->flags & (CHANNEL_SUBSCRIBED | CHANNEL_FED)))
         return;
     struct mdg_op *op = mdg_op_new(h, OP_UNSUBSCRIBE, mdg_channel_name(c));
     if (op)

@@ -29,17 +29,21 @@ void mdg_queue_op_free(struct mdg_queue_op *op)
     free(op);
 }
 
+void mdg_queue_op_drop(struct mdg_queue_op *op)
+{
+    if (op->ticket) {
+        mdg_list_remove(&op->ticket->in_waiter);
+        free(op->ticket);
+    }
+    mdg_queue_op_free(op);
+}
+
 void mdg_queue_drop_ops(struct mdg_list *ops)
 {
     MDG_LIST_FOR(node, next, ops)
     {
-        struct mdg_queue_op *op = MDG_CONTAINER_OF(node, struct mdg_queue_op, link);
         mdg_list_remove(node);
-        if (op->ticket) {
-            mdg_list_remove(&op->ticket->in_waiter);
-            free(op->ticket);
-        }
-        mdg_queue_op_free(op);
+        mdg_queue_op_drop(MDG_CONTAINER_OF(node, struct mdg_queue_op, link));
     }
 }
 

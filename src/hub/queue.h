@@ -132,7 +132,7 @@ int mdg_queues_load(struct mdg_queues *q) MDG_NODISCARD;
 
 /* Between workers. */
 struct mdg_queue_op {
-    void *node[2]; /* the poster's */
+    void *node[3]; /* the poster's */
     struct mdg_list link;
     struct mdg_content *content;
     struct mdg_queue_ticket *ticket; /* of the worker `from`; NULL: nobody waits */
@@ -144,6 +144,8 @@ struct mdg_queue_op {
     uint8_t name[]; /* queue, then the binding's source */
 };
 void mdg_queues_accept(struct mdg_queues *q, struct mdg_queue_op *op);
+/* Frees an operation that can no longer be accepted (the workers have stopped). */
+void mdg_queue_op_drop(struct mdg_queue_op *op);
 
 struct mdg_queues_counts {
     uint64_t queues, messages, bytes, published, delivered, redelivered, dead;

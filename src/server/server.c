@@ -3,6 +3,7 @@
 #include "broker/workers.h"
 #include "net/net.h"
 #include "net/tls.h"
+#include "server/stomp.h"
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -388,6 +389,7 @@ void madang_free(struct madang *server)
         mdg_tls_context_unref(server->tls);
     free_mounts(server);
     mdg_auth_fini(&server->auth);
+    mdg_stomp_shared_free(server->stomp);
     free(server->binds);
     free(server->trusted);
     mdg_params_fini(&server->params);

@@ -23,6 +23,8 @@ struct mdg_accounts;
 struct mdg_cidr;
 struct mdg_listener;
 struct mdg_net;
+struct mdg_stomp_part;
+struct mdg_stomp_shared;
 struct mdg_stream;
 struct mdg_tls_context;
 struct mdg_worker;
@@ -78,6 +80,7 @@ struct mdg_worker {
     struct mdg_principal *nobody; /* whom the application's own connections are in rooms */
     struct mdg_http_server *http;
     struct mdg_ws_worker *ws;
+    struct mdg_stomp_part *stomp; /* NULL: not mounted */
     struct mdg_listener **listeners;
     size_t listener_count;
     struct mdg_port_slot *ports; /* per listener: which bind it belongs to */
@@ -120,6 +123,7 @@ struct madang {
     struct mdg_accounts *accounts;
     struct mdg_tls_context *tls;
     mdg_accept_fn accept_line, accept_stomp;
+    struct mdg_stomp_shared *stomp; /* NULL: not mounted */
     struct mdg_worker *workers;
     unsigned worker_count;
     struct mdg_workers *brokers; /* the workers as each other's brokers */

@@ -3,6 +3,7 @@
 #include "net/net.h"
 #include "net/stream.h"
 #include "server/api_ws.h"
+#include "server/stomp.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -139,6 +140,8 @@ int mdg_worker_init(struct mdg_worker *w, struct madang *server, unsigned index)
         err = mdg_http_server_new(w->net, &server->http_config, mdg_dispatch, w, &w->http);
     if (err == 0)
         err = mdg_ws_worker_new(w->loop, &w->ws);
+    if (err == 0 && server->stomp)
+        err = mdg_stomp_part_new(w, &w->stomp);
     if (err < 0)
         return err;
     w->hub_turn = (struct mdg_defer){.fn = on_hub_turn, .arg = w};
@@ -257,6 +260,8 @@ void mdg_worker_end(struct mdg_worker *w)
     if (w->ws)
         mdg_ws_worker_free(w->ws);
     mdg_polls_forget(&w->polls);
+    mdg_stomp_part_free(w->stomp);
+    w->stomp = NULL;
     if (w->peers)
         mdg_peers_free(w->peers);
     mdg_api_work_free(w);

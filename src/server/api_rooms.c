@@ -1,6 +1,7 @@
 /* The application's connections as members of rooms. A connection that joins its first room becomes
  * a dialect's peer, whose units are the messages' payloads as they are; until then it costs nothing
  * of that. */
+#include "base/base64.h"
 #include "dialect/peer.h"
 #include "server/api_ws.h"
 #include <stdlib.h>
@@ -35,12 +36,28 @@ static void close_app(struct mdg_peer *p, int code)
     (void)p, (void)code;
 }
 
+/* SockJS has no binary messages. */
+static int encode_base64(const struct mdg_msg *m, struct mdg_unit_sink *sink)
+{
+    static const struct mdg_unit_meta meta = {.compress = true};
+    struct mdg_slice bytes = mdg_msg_payload(m);
+    size_t len = mdg_base64_encoded_len(bytes.len);
+    int err = mdg_buf_reserve(sink->work, len);
+    if (err < 0)
+        return err;
+    struct mdg_writer w;
+    mdg_writer_init(&w, sink->work->data + sink->work->len, len);
+    mdg_write_base64(&w, bytes);
+    return sink->unit(sink, mdg_slice(w.data, w.len), &meta);
+}
+
 static int encode_app(const struct mdg_msg *m, bool text_only, struct mdg_unit_sink *sink)
 {
     struct mdg_unit_meta meta = {.binary = m->content->kind == MDG_MSG_BINARY, .compress = true};
-    (void)text_only; /* the application's endpoints are WebSockets, which take both */
     if (m->content->kind == MDG_MSG_PRESENCE)
         return 0;
+    if (meta.binary && text_only)
+        return encode_base64(m, sink);
     return sink->unit(sink, mdg_msg_payload(m), &meta);
 }
 

@@ -1,6 +1,7 @@
 /* From a request to its handler: path, method, Origin, in that order; upgrades first. */
 #include "server/origin.h"
 #include "server/server.h"
+#include "server/sockjs.h"
 
 static bool is_unsafe(enum mdg_http_method method)
 {
@@ -67,6 +68,11 @@ static const struct mdg_http_handler *dispatch_http(struct mdg_worker *w, struct
     return mount->handler;
 }
 
+static bool is_exact(const struct mdg_route_match *match)
+{
+    return match->route && match->route->pattern[strlen(match->route->pattern) - 1] != '*';
+}
+
 const struct mdg_http_handler *mdg_dispatch(void *router, struct mdg_exchange *x, void **arg)
 {
     struct mdg_worker *w = router;
@@ -75,6 +81,13 @@ const struct mdg_http_handler *mdg_dispatch(void *router, struct mdg_exchange *x
     struct mdg_slice path = mdg_exchange_path(x), method = mdg_exchange_handshake(x)->method;
     mdg_routes_find(routes, MDG_ROUTE_WS, MDG_SLICE_LIT("GET"), path, &ws);
     mdg_routes_find(routes, MDG_ROUTE_HTTP, method, path, &http);
+    /* A SockJS service takes what lies below its prefix; only an exact route goes before it. */
+    if (!is_exact(&ws) && !is_exact(&http)) {
+        const struct mdg_http_handler *handler =
+            mdg_worker_find_sockjs(w, mdg_exchange_handshake(x)->path, arg);
+        if (handler)
+            return handler;
+    }
     bool only_ws = ws.route && !http.route && !http.other_methods;
     if (ws.route && (only_ws || mdg_ws_wanted(x))) {
         dispatch_ws(w, x, ws.route->mount);

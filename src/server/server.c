@@ -1,6 +1,7 @@
 /* The life of a server: from a configuration to running workers and back. */
 #include "server/server.h"
 #include "broker/workers.h"
+#include "server/sockjs.h"
 #include "net/net.h"
 #include "net/tls.h"
 #include "server/stomp.h"
@@ -388,6 +389,7 @@ void madang_free(struct madang *server)
     if (server->tls)
         mdg_tls_context_unref(server->tls);
     free_mounts(server);
+    mdg_server_free_sockjs(server);
     mdg_auth_fini(&server->auth);
     mdg_stomp_shared_free(server->stomp);
     free(server->binds);

@@ -25,6 +25,8 @@ struct mdg_listener;
 struct mdg_net;
 struct mdg_stomp_part;
 struct mdg_stomp_shared;
+struct mdg_sockjs_here;
+struct mdg_sockjs_mount;
 struct mdg_stream;
 struct mdg_tls_context;
 struct mdg_worker;
@@ -81,6 +83,8 @@ struct mdg_worker {
     struct mdg_http_server *http;
     struct mdg_ws_worker *ws;
     struct mdg_stomp_part *stomp; /* NULL: not mounted */
+    struct mdg_sockjs_here *sockjs; /* one a service */
+    size_t sockjs_count;
     struct mdg_listener **listeners;
     size_t listener_count;
     struct mdg_port_slot *ports; /* per listener: which bind it belongs to */
@@ -114,6 +118,8 @@ struct madang {
     struct mdg_routes routes;
     struct mdg_ws_mount *last_ws; /* the endpoint that madang_ws mounted last */
     struct mdg_ws_options ws_defaults;
+    struct mdg_sockjs_mount *sockjs; /* a list */
+    uint64_t sockjs_seed[2];         /* names the worker of a session */
     struct mdg_http_config http_config;
     struct mdg_cidr *trusted;
     size_t trusted_count;

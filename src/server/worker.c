@@ -4,6 +4,7 @@
 #include "net/stream.h"
 #include "server/api_ws.h"
 #include "server/stomp.h"
+#include "server/sockjs.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -142,6 +143,10 @@ int mdg_worker_init(struct mdg_worker *w, struct madang *server, unsigned index)
         err = mdg_ws_worker_new(w->loop, &w->ws);
     if (err == 0 && server->stomp)
         err = mdg_stomp_part_new(w, &w->stomp);
+    if (index == 0)
+        mdg_loop_random(w->loop, server->sockjs_seed, sizeof server->sockjs_seed);
+    if (err == 0)
+        err = mdg_worker_init_sockjs(w);
     if (err < 0)
         return err;
     w->hub_turn = (struct mdg_defer){.fn = on_hub_turn, .arg = w};
@@ -226,6 +231,7 @@ static void begin_stop(struct mdg_loop *loop, void *arg)
     mdg_http_server_drain(w->http);
     for (size_t i = 0; i < server->shutdown_hook_count; i++)
         server->shutdown_hooks[i](w, server->shutdown_args[i]);
+    mdg_worker_close_sockjs(w);
     mdg_peers_close_all(w->peers, MDG_CLOSE_GOING_AWAY, MDG_SLICE_LIT("the server stops"));
     mdg_ws_worker_close_all(w->ws, MDG_CLOSE_GOING_AWAY, MDG_SLICE_LIT("the server stops"));
     w->grace_until_ms = mdg_loop_now_ms(loop) + server->params.shutdown_grace_s * 1000;
@@ -257,6 +263,7 @@ void mdg_worker_end(struct mdg_worker *w)
         mdg_http_server_free(w->http);
     /* Closing the streams tells their owners, which are freed after it. */
     mdg_net_free(w->net);
+    mdg_worker_fini_sockjs(w);
     if (w->ws)
         mdg_ws_worker_free(w->ws);
     mdg_polls_forget(&w->polls);

@@ -316,6 +316,7 @@ test("a second receiver is refused, an aborted one ends the session", once, asyn
   assert.equal(await two.chunk(), 'c[2010,"Another connection still open"]\n');
   assert.equal(await two.chunk(), "");
   one.close();
+  await sleep(50);
   const three = s.open("POST", `${url}/xhr_streaming`);
   await three.head();
   await three.chunk();

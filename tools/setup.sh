@@ -62,15 +62,16 @@ if [ ${#missing[@]} -gt 0 ]; then
         made_policy=yes
     fi
     status=0
+    log=$(mktemp)
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 install \
-        --no-install-recommends "${missing[@]}" >build-setup.log 2>&1 || status=$?
+        --no-install-recommends "${missing[@]}" >"$log" 2>&1 || status=$?
     [ $made_policy = no ] || as_root rm -f $policy
     if [ $status -ne 0 ]; then
-        tail -20 build-setup.log >&2
-        say "apt-get failed; the whole log is in build-setup.log" >&2
+        tail -20 "$log" >&2
+        say "apt-get failed; the whole log is in $log" >&2
         exit 1
     fi
-    rm -f build-setup.log
+    rm -f "$log"
 fi
 
 # Debian's node-llhttp cannot be installed beside a nodejs from elsewhere; only its C source is

@@ -292,7 +292,7 @@ static bool is_full(const struct mdg_queues *q, const struct queue *k, size_t mo
 static int publish(struct mdg_queues *q, struct mdg_queue_op *op)
 {
     struct queue *k;
-    struct item *i;
+    struct item *i = NULL;
     int err = find_or_make_bounded(q, mdg_queue_op_name(op), &k);
     if (err == 0 && is_full(q, k, op->content->bytes))
         err = MDG_E_FULL;

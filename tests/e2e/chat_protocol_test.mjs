@@ -183,9 +183,15 @@ test("madang.v1: presence counts users, not connections", async (t) => {
   const headers = await signIn(server, "ann");
   const one = await openV1(t, server.ws, { headers });
   await one.join("lobby");
-  const came = await watch.want("presence");
-  assert.deepEqual(came.joined.map((u) => u.name), ["ann"]);
-  assert.equal(came.count, 2);
+  // Ours may be told together with hers: joins that are close in time share an event.
+  const names = [];
+  let count = 0;
+  while (!names.includes("ann")) {
+    const came = await watch.want("presence");
+    names.push(...came.joined.map((u) => u.name));
+    count = came.count;
+  }
+  assert.equal(count, 2);
   const two = await openV1(t, server.ws, { headers });
   const joined = await two.join("lobby");
   assert.equal(joined.count, 2);
@@ -216,7 +222,7 @@ test("madang.v1: mistakes are answered with a code, and the connection lives on"
   assert.equal((await refused({ type: "publish", room: "elsewhere", text: "x", id: 10 }, "not_joined")).id, 10);
   await refused({ type: "join", room: "", id: 11 }, "room_invalid");
   await refused({ type: "publish", room: "lobby", id: 12 }, "bad_request");
-  await refused({ type: "join", id: 13 }, "bad_request");
+  await refused({ type: "join", id: 13 }, "room_invalid");
   ann.say({ type: "ping", id: 14 });
   await ann.want("pong", { id: 14 });
 });

@@ -69,7 +69,7 @@ test("a state folder that cannot be written is said", once, async (t) => {
   const folder = stateFolder(t);
   const file = join(folder, "a-file");
   writeFileSync(file, "x");
-  await refusesToStart(t, { state: join(file, "state") , wrapper: ["env", "-C", folder] }, /a-file/);
+  await refusesToStart(t, { state: join(file, "state") }, /a-file/);
 });
 
 test("an unreadable certificate is named", once, async (t) => {

@@ -69,7 +69,7 @@ export async function startServer(t, options = {}) {
   for (const address of listen) args.push("--listen", address);
   args.push(...(options.args ?? []));
   const line = [...(options.wrapper ?? []), BINARY, ...args];
-  const program = new Program(line[0], line.slice(1), { env: { ...process.env, ...options.env }, cwd: state });
+  const program = new Program(line[0], line.slice(1), { env: { ...process.env, ...options.env }, cwd: tmpdir() });
   const server = new Server(program, state, options);
   t.after(() => server.finish());
   if (!options.expectExit) await server.ready();

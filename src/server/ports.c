@@ -76,11 +76,19 @@ static int64_t take_proxy_header(struct mdg_stream *s, struct mdg_input in)
     return len;
 }
 
-static bool allowed_here(const struct mdg_bind *bind, enum mdg_sniffed what)
+/* A server of an application's own that offers neither lines nor STOMP speaks HTTP alone. */
+static bool is_offered(const struct madang *server, enum mdg_sniffed what)
 {
-    switch (bind->kind) {
+    if (what == MDG_SNIFF_LINE)
+        return server->accept_line != NULL;
+    return what != MDG_SNIFF_STOMP || server->accept_stomp != NULL;
+}
+
+static bool allowed_here(const struct mdg_port_slot *port, enum mdg_sniffed what)
+{
+    switch (port->bind->kind) {
     case MDG_BIND_ALL:
-        return true;
+        return is_offered(port->worker->server, what);
     case MDG_BIND_HTTP:
         return what == MDG_SNIFF_HTTP;
     case MDG_BIND_HTTPS:
@@ -113,7 +121,7 @@ static int64_t on_first_bytes(struct mdg_stream *s, struct mdg_input in)
         return used;
     }
     /* Text on an HTTP port deserves the HTTP parser's 400. */
-    if (!allowed_here(port->bind, what) && what != MDG_SNIFF_TLS)
+    if (!allowed_here(port, what) && what != MDG_SNIFF_TLS)
         what = port->bind->kind == MDG_BIND_HTTPS && !mdg_stream_secure(s) ? MDG_SNIFF_MORE
                                                                            : MDG_SNIFF_HTTP;
     /* A port for TLS alone takes nothing before it; TLS inside of TLS is nonsense. */

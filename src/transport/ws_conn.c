@@ -14,6 +14,7 @@ enum {
 
 /* The part of a message that lies in the present input. */
 struct pending {
+    const uint8_t *input; /* where the input begins: what is in front is not ours */
     uint8_t *start;
     size_t len;
     size_t room; /* in front of it */
@@ -130,9 +131,10 @@ static void deliver_gathered(struct mdg_ws_conn *c, bool binary)
         mdg_ws_aux_tidy(c);
 }
 
-static int64_t wire_total(const struct mdg_ws_conn *c)
+/* How long the message may become: known only with its last frame. */
+static size_t expected(const struct mdg_ws_conn *c)
 {
-    return mdg_ws_dec_total(&c->dec);
+    return mdg_ws_dec_final(&c->dec) ? mdg_ws_dec_total(&c->dec) : c->endpoint->codec.message_max;
 }
 
 static void on_compressed(struct mdg_ws_conn *c, const struct mdg_ws_event *ev)
@@ -162,24 +164,27 @@ static void on_piece(struct mdg_ws_conn *c, const struct mdg_ws_event *ev, struc
         return;
     }
     if (mdg_ws_gathering(c)) {
-        if (mdg_ws_message_append(c, ev->bytes.data, ev->bytes.len, (size_t)wire_total(c)) < 0)
+        if (mdg_ws_message_append(c, ev->bytes.data, ev->bytes.len, expected(c)) < 0)
             fail_by_error(c, MDG_E_NO_MEMORY);
         else if (ev->last)
             deliver_gathered(c, binary);
         return;
     }
     if (!p->start) {
-        *p = (struct pending){ev->bytes.data, 0,
-                              c->endpoint->codec.client ? 0 : head_room(ev->bytes.len)};
-        if (!ev->first || !ev->last)
-            p->room = 0; /* a fragment's head may be shorter than that of the whole */
+        p->start = ev->bytes.data;
+        p->len = 0;
+        /* A fragment's head may be shorter than that of the whole, and a head may have come in an
+         * earlier input. */
+        p->room = ev->first && ev->last && !c->endpoint->codec.client
+                      ? mdg_min_size(head_room(ev->bytes.len), (size_t)(p->start - p->input))
+                      : 0;
     } else {
         memmove(p->start + p->len, ev->bytes.data, ev->bytes.len);
     }
     p->len += ev->bytes.len;
     if (ev->last) {
         struct pending whole = *p;
-        *p = (struct pending){NULL, 0, 0};
+        p->start = NULL;
         deliver(c, (struct mdg_input){whole.start, whole.len}, whole.room, NULL, binary);
     }
 }
@@ -227,7 +232,7 @@ static void keep(struct mdg_ws_conn *c, const struct pending *p)
 {
     if (mdg_ws_is(c, MDG_WS_CLOSE_SENT))
         return;
-    if (p->start && mdg_ws_message_append(c, p->start, p->len, (size_t)wire_total(c)) < 0) {
+    if (p->start && mdg_ws_message_append(c, p->start, p->len, expected(c)) < 0) {
         fail_by_error(c, MDG_E_NO_MEMORY);
         return;
     }
@@ -253,7 +258,7 @@ static int64_t on_data(struct mdg_stream *s, struct mdg_input in)
 {
     struct mdg_ws_conn *c = s->user_arg;
     struct mdg_ws_event ev;
-    struct pending p = {NULL, 0, 0};
+    struct pending p = {.input = in.data};
     size_t total = in.len;
     int rc = 0;
     if (mdg_ws_is(c, MDG_WS_OVER))

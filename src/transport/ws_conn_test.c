@@ -265,6 +265,30 @@ static void one_byte_at_a_time_is_enough(void **state)
     free(s);
 }
 
+static void a_head_alone_and_its_payload_later_are_echoed_without_a_scratch(void **state)
+{
+    struct fixture *f = *state;
+    static const size_t sizes[] = {1024, 5000, 70000};
+    for (size_t i = 0; i < MDG_ARRAY_LEN(sizes); i++) {
+        struct heard h = {.echo = true};
+        struct seen *s = new_seen(false);
+        int fd = connect_ws(f, &plain, NULL, &h);
+        uint8_t *data = calloc(1, sizes[i]), *wire = malloc(sizes[i] + MDG_WS_HEAD_MAX);
+        assert_true(data && wire);
+        size_t len = frame(wire, 0x82, data, sizes[i]), head = len - sizes[i];
+        put_bytes(f, fd, wire, head);
+        test_net_turn(&f->net);
+        put_bytes(f, fd, wire + head, sizes[i]);
+        LOOK_UNTIL(f, s, fd, s->messages == 1);
+        assert_int_equal(s->bytes, sizes[i]);
+        close(fd);
+        TEST_NET_UNTIL(&f->net, h.closes == 1);
+        free(data);
+        free(wire);
+        free(s);
+    }
+}
+
 static void long_messages_pass_in_pieces_and_unharmed(void **state)
 {
     struct fixture *f = *state;
@@ -761,6 +785,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(units_of_every_cut_come_back_as_they_were),
         T(one_byte_at_a_time_is_enough),
+        T(a_head_alone_and_its_payload_later_are_echoed_without_a_scratch),
         T(long_messages_pass_in_pieces_and_unharmed),
         T(announced_bytes_cost_nothing_before_they_come),
         T(the_peer_is_told_what_it_did_wrong),

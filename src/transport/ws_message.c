@@ -99,7 +99,7 @@ int mdg_ws_message_append(struct mdg_ws_conn *c, const uint8_t *data, size_t len
     size_t have = mdg_ws_gathering(c) ? c->aux->len : 0;
     /* At least doubled, so that a thousand fragments are not a thousand moves; what was announced
      * and has not come counts only as far as that. */
-    size_t total = mdg_min_size(mdg_max_size(expected, have + len),
+    size_t total = mdg_min_size(mdg_max_size(expected, have + len), /* not more than needed */
                                 mdg_max_size(2 * have + GROW_MIN, have + len));
     if (!mdg_ws_gathering(c) && begin(c, total) < 0)
         return MDG_E_NO_MEMORY;

@@ -263,8 +263,8 @@ static bool run_channel(struct mdg_hub *h, struct mdg_channel *c)
             return false;
     }
     mdg_fanout_free(c);
+    mdg_channel_compact(c); /* before the first that leaves again */
     mdg_spills_sweep(h, c);
-    mdg_channel_compact(c);
     if (c->flags & CHANNEL_LAGGING)
         catch_up_all(h, c);
     return true;

@@ -187,12 +187,6 @@ static struct mdg_slice current_room(const struct raw *raw)
     return raw->current ? mdg_channel_name(raw->current->channel) : mdg_slice(NULL, 0);
 }
 
-static void hold(struct raw *raw, struct mdg_slice text)
-{
-    (void)!mdg_buf_append(&raw->held, text);
-    (void)!mdg_buf_append(&raw->held, MDG_SLICE_LIT("\n"));
-}
-
 static void on_published(void *arg, int err, struct mdg_position at)
 {
     (void)at;
@@ -207,13 +201,6 @@ static void publish(struct mdg_peer *p, struct mdg_slice text)
     struct mdg_content *content;
     if (!raw->current) {
         complain(p, "not_joined", "you are in no room: /join NAME");
-        return;
-    }
-    if (raw->joining) {
-        if (mdg_buf_reserve(&raw->held, text.len + 1) < 0)
-            complain_of(p, MDG_E_FULL);
-        else
-            hold(raw, text);
         return;
     }
     struct mdg_msg_draft draft = {.kind = MDG_MSG_TEXT,
@@ -237,17 +224,7 @@ static void publish(struct mdg_peer *p, struct mdg_slice text)
         complain_of(p, err);
 }
 
-/* Somebody who pipes "/join games" and "hello" into nc means to be there when it is said. */
-static void say_held(struct mdg_peer *p)
-{
-    struct raw *raw = mdg_peer_state(p);
-    struct mdg_slice rest = mdg_buf_slice(&raw->held);
-    while (rest.len) {
-        struct mdg_slice line = mdg_slice_split(&rest, '\n');
-        publish(p, line);
-    }
-    mdg_buf_fini(&raw->held);
-}
+static void say_held(struct mdg_peer *p);
 
 static void on_joined(struct mdg_member *m, int err, const struct mdg_joined *info)
 {
@@ -542,18 +519,55 @@ static void on_close(struct mdg_peer *p, int code)
     raw->current = raw->joining = NULL;
 }
 
+static void take_line(struct mdg_peer *p, struct mdg_slice line)
+{
+    struct raw *raw = mdg_peer_state(p);
+    struct mdg_line_command command;
+    struct mdg_slice text;
+    if (raw->joining) {
+        /* Somebody who pipes "/join games" and "hello" into nc means to be there when it is said.
+         */
+        if (mdg_buf_reserve(&raw->held, line.len + 1) < 0) {
+            complain_of(p, MDG_E_FULL);
+            return;
+        }
+        (void)!mdg_buf_append(&raw->held, line);
+        (void)!mdg_buf_append(&raw->held, MDG_SLICE_LIT("\n"));
+    } else if (mdg_line_command(line, &command, &text)) {
+        run_command(p, &command);
+    } else if (mdg_slice_trim(text).len) {
+        publish(p, text);
+    }
+}
+
+/* We are in; lines may bring the next room to be entered, then the rest waits again. */
+static void say_held(struct mdg_peer *p)
+{
+    struct raw *raw = mdg_peer_state(p);
+    const struct mdg_dialect *dialect = mdg_peer_dialect(p);
+    struct mdg_buf held = raw->held;
+    struct mdg_slice rest = mdg_buf_slice(&held);
+    mdg_buf_init(&raw->held, HELD_BYTES_MAX);
+    while (rest.len && !mdg_peer_closing(p)) {
+        struct mdg_slice line = mdg_slice_split(&rest, '\n');
+        struct mdg_input in = {held.data + (line.data - held.data), line.len};
+        if (mdg_peer_dialect(p) == dialect)
+            take_line(p, line);
+        else if (mdg_peer_dialect(p)->on_input(p, in, true) < 0) /* "/json" was among them */
+            break;
+    }
+    mdg_buf_fini(&held);
+}
+
 static int on_input(struct mdg_peer *p, struct mdg_input in, bool binary)
 {
-    struct mdg_slice line = mdg_slice(in.data, in.len), text;
-    struct mdg_line_command command;
+    struct mdg_slice line = mdg_slice(in.data, in.len);
     if (!in.data)
         complain(p, "too_big", "the line was too long and was dropped");
     else if (binary && !mdg_utf8_valid(line))
         complain(p, "bad_text", "this is not UTF-8");
-    else if (mdg_line_command(line, &command, &text))
-        run_command(p, &command);
-    else if (mdg_slice_trim(text).len)
-        publish(p, text);
+    else
+        take_line(p, line);
     return 0;
 }
 

@@ -233,6 +233,31 @@ static void a_program_switches_to_json(void **state)
     end(s);
 }
 
+static void piped_lines_wait_for_the_room(void **state)
+{
+    (void)state;
+    struct scene *s = begin();
+    open_line(s, &s->a, s->ann);
+    wire_sent(&s->a);
+    static const char *const lines[] = {"/join games", "one",   "/history",           "/join chess",
+                                        "two",         "/json", "{\"type\":\"ping\"}"};
+    for (size_t i = 0; i < MDG_ARRAY_LEN(lines); i++)
+        assert_int_equal(wire_input(&s->a, lines[i]), 0);
+    run(s);
+    const char *said = wire_sent(&s->a);
+    assert_non_null(strstr(said, "* [games] you are in"));
+    assert_non_null(strstr(said, "* [games] what was said:\n[games] ann: one\n"));
+    assert_non_null(strstr(said, "* [chess] you are in"));
+    assert_non_null(strstr(said, "{\"type\":\"pong\"}\n"));
+    wire_close(&s->a);
+    open_line(s, &s->b, s->guest);
+    wire_sent(&s->b);
+    expect(s, &s->b, "/join chess 5",
+           "* [chess] you are in, 1 here: ~guest-1" CONTINUES("chess", 1) "[chess] ann: two\n");
+    wire_close(&s->b);
+    end(s);
+}
+
 static void the_first_line_decides_on_a_shared_port(void **state)
 {
     (void)state;
@@ -274,6 +299,7 @@ int main(void)
         cmocka_unit_test(nothing_reaches_a_terminal_that_it_would_obey),
         cmocka_unit_test(bad_lines_are_told_and_survived),
         cmocka_unit_test(a_program_switches_to_json),
+        cmocka_unit_test(piped_lines_wait_for_the_room),
         cmocka_unit_test(the_first_line_decides_on_a_shared_port),
         cmocka_unit_test(questions_die_with_the_connection),
     };

@@ -15,6 +15,7 @@
 #include "server/polls.h"
 #include "server/routes.h"
 #include "transport/http.h"
+#include "transport/tcp.h"
 #include "transport/ws.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -82,7 +83,7 @@ struct mdg_worker {
     struct mdg_principal *nobody; /* whom the application's own connections are in rooms */
     struct mdg_http_server *http;
     struct mdg_ws_worker *ws;
-    struct mdg_stomp_part *stomp; /* NULL: not mounted */
+    struct mdg_stomp_part *stomp;   /* NULL: not mounted */
     struct mdg_sockjs_here *sockjs; /* one a service */
     size_t sockjs_count;
     struct mdg_listener **listeners;
@@ -129,7 +130,8 @@ struct madang {
     struct mdg_accounts *accounts;
     struct mdg_tls_context *tls;
     mdg_accept_fn accept_line, accept_stomp;
-    struct mdg_stomp_shared *stomp; /* NULL: not mounted */
+    struct mdg_tcp_config tcp_config; /* of text lines */
+    struct mdg_stomp_shared *stomp;   /* NULL: not mounted */
     struct mdg_worker *workers;
     unsigned worker_count;
     struct mdg_workers *brokers; /* the workers as each other's brokers */

@@ -3,8 +3,8 @@
 #include "net/net.h"
 #include "net/stream.h"
 #include "server/api_ws.h"
-#include "server/stomp.h"
 #include "server/sockjs.h"
+#include "server/stomp.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -103,6 +103,10 @@ static int init_net(struct mdg_worker *w)
 static int check_credential(void *arg, const struct mdg_handshake *hs, struct mdg_principal **out)
 {
     struct mdg_worker *w = arg;
+    /* A login without a passcode is a guest's choice of a name (/nick). */
+    if (hs->login.len && !hs->passcode.data && !hs->token.data)
+        return w->server->params.guests ? mdg_auth_guest(&w->server->auth, hs->login, out)
+                                        : MDG_E_DENIED;
     return mdg_auth_handshake(&w->server->auth, hs, out);
 }
 

@@ -249,6 +249,7 @@ int mdg_stomp_part_new(struct mdg_worker *w, struct mdg_stomp_part **out)
     if (!p)
         return MDG_E_NO_MEMORY;
     p->worker = w;
+    mdg_list_init(&p->app_subs);
     mdg_stomp_server_init(&p->stomp);
     int err = make_queues(p);
     if (err < 0) {
@@ -279,6 +280,7 @@ void mdg_stomp_part_free(struct mdg_stomp_part *p)
     mdg_timer_stop(p->worker->loop, &p->tick);
     mdg_timer_stop(p->worker->loop, &p->again);
     mdg_defer_cancel(&p->turn);
+    mdg_stomp_app_subs_free(p);
     mdg_durables_free(p->durables);
     mdg_queues_free(p->queues);
     mdg_stomp_server_fini(&p->stomp);
@@ -371,6 +373,8 @@ int mdg_mount_stomp(struct madang *server)
 {
     struct mdg_stomp_shared *s;
     struct mdg_slice paths = mdg_slice_str(server->params.stomp_paths);
+    if (server->accept_stomp)
+        return 0; /* mounted already */
     int err = mdg_stomp_shared_get(server, &s);
     while (err == 0 && paths.len) {
         struct mdg_slice path = mdg_slice_trim(mdg_slice_split(&paths, ','));

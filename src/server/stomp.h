@@ -6,6 +6,7 @@
 #include "hub/durable.h"
 #include "hub/queue.h"
 #include "loop/loop.h"
+#include "madang/stomp.h"
 #include "server/password.h"
 #include "transport/tcp.h"
 
@@ -22,7 +23,10 @@ struct mdg_stomp_shared {
     struct mdg_users *users;
     struct mdg_stomp_rule rules[MDG_STOMP_RULES_MAX];
     struct mdg_slice hosts[MDG_STOMP_RULES_MAX];
-    struct mdg_stomp_hooks hooks; /* the application's */
+    struct mdg_stomp_hooks hooks; /* they lead to the application's rules: */
+    madang_stomp_rule_fn may_send, may_subscribe;
+    void *rule_arg;
+    atomic_uint_fast64_t next_app_sub;
 };
 
 struct mdg_stomp_part {
@@ -32,6 +36,7 @@ struct mdg_stomp_part {
     struct mdg_durables *durables;
     struct mdg_defer turn;
     struct mdg_timer tick, again;
+    struct mdg_list app_subs; /* the application's, on the first worker */
 };
 
 /* The shared part, made on first use; before the start. */
@@ -41,6 +46,8 @@ void mdg_stomp_shared_free(struct mdg_stomp_shared *s);
 int mdg_stomp_part_new(struct mdg_worker *w, struct mdg_stomp_part **out) MDG_NODISCARD;
 /* After the worker's connections have ended, before its hub is freed. */
 void mdg_stomp_part_free(struct mdg_stomp_part *p);
+/* api_stomp.c */
+void mdg_stomp_app_subs_free(struct mdg_stomp_part *p);
 /* Makes a fresh stream a STOMP connection. */
 int mdg_stomp_accept_stream(struct mdg_worker *w, struct mdg_stream *s, bool greet) MDG_NODISCARD;
 

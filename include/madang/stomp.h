@@ -67,8 +67,8 @@ typedef enum madang_stomp_result (*madang_stomp_message_fn)(
     struct madang *server, const struct madang_stomp_message *message, void *arg);
 
 /* Subscribes the application; on_message runs on the first worker. prefetch bounds the messages
- * that wait for madang_stomp_settle (0: the server's maximum). *out names the subscription. After
- * madang_start. MADANG_E_SYNTAX (not a destination), MADANG_E_NO_MEMORY. [any thread] */
+ * that wait for madang_stomp_settle (0: the server's maximum). *out names the subscription.
+ * MADANG_E_SYNTAX (not a destination), MADANG_E_NO_MEMORY. [any thread] */
 MADANG_API int madang_stomp_subscribe(struct madang *server, const char *destination,
                                       uint32_t prefetch, madang_stomp_message_fn on_message,
                                       void *arg, uint64_t *out);

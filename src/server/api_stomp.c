@@ -341,8 +341,10 @@ int madang_stomp_subscribe(struct madang *server, const char *destination, uint3
     size_t len = strlen(destination);
     if (!name.data)
         return MDG_E_SYNTAX;
-    if (!server->stomp)
-        return MDG_E_UNSUPPORTED;
+    struct mdg_stomp_shared *shared = server->stomp;
+    int err = server->workers ? 0 : mdg_stomp_shared_get(server, &shared);
+    if (!shared || err < 0)
+        return err < 0 ? err : MDG_E_UNSUPPORTED;
     struct mdg_app_sub *s = calloc(1, sizeof *s + len + 1);
     if (!s)
         return MDG_E_NO_MEMORY;
@@ -355,7 +357,11 @@ int madang_stomp_subscribe(struct madang *server, const char *destination, uint3
     memcpy(s->destination, destination, len);
     mdg_list_init(&s->in_part);
     *out = s->id;
-    int err = post(server, do_subscribe, s);
+    if (!server->workers) { /* the first worker begins with it */
+        mdg_list_push(&server->stomp->early_subs, &s->in_part);
+        return 0;
+    }
+    err = post(server, do_subscribe, s);
     if (err < 0)
         free(s);
     return err;
@@ -412,6 +418,22 @@ int madang_stomp_settle(struct madang *server, uint64_t subscription, uint64_t t
 int madang_stomp_unsubscribe(struct madang *server, uint64_t subscription)
 {
     return post_settling(server, (struct settling){.subscription = subscription, .leave = true});
+}
+
+void mdg_stomp_app_subs_start(struct mdg_stomp_part *p)
+{
+    struct madang *server = p->worker->server;
+    MDG_LIST_FOR(node, next, &server->stomp->early_subs)
+    {
+        mdg_list_remove(node);
+        do_subscribe(server, MDG_CONTAINER_OF(node, struct mdg_app_sub, in_part));
+    }
+}
+
+void mdg_stomp_early_subs_free(struct mdg_stomp_shared *shared)
+{
+    MDG_LIST_FOR(node, next, &shared->early_subs)
+    free(MDG_CONTAINER_OF(node, struct mdg_app_sub, in_part));
 }
 
 void mdg_stomp_app_subs_free(struct mdg_stomp_part *p)

@@ -123,6 +123,7 @@ int mdg_stomp_shared_get(struct madang *server, struct mdg_stomp_shared **out)
     if (!s)
         return MDG_E_NO_MEMORY;
     s->server = server;
+    mdg_list_init(&s->early_subs);
     fill_config(s);
     int err = mdg_users_new(&s->users);
     if (err == 0)
@@ -143,6 +144,7 @@ void mdg_stomp_shared_free(struct mdg_stomp_shared *s)
 {
     if (!s)
         return;
+    mdg_stomp_early_subs_free(s);
     mdg_users_free(s->users);
     free(s);
 }
@@ -170,6 +172,8 @@ static void on_again(struct mdg_timer *t, void *arg)
 static void on_tick(struct mdg_timer *t, void *arg)
 {
     struct mdg_stomp_part *p = arg;
+    if (p->worker->index == 0)
+        mdg_stomp_app_subs_start(p); /* every worker is there by now */
     mdg_queues_tick(p->queues, mdg_loop_now_ms(p->worker->loop));
     run_queues(p);
     mdg_timer_start(p->worker->loop, t, TICK_MS);
@@ -268,7 +272,7 @@ int mdg_stomp_part_new(struct mdg_worker *w, struct mdg_stomp_part **out)
     mdg_timer_init(&p->again, on_again, p);
     mdg_timer_init(&p->tick, on_tick, p);
     mdg_queues_on_pending(p->queues, on_pending, p);
-    mdg_timer_start(w->loop, &p->tick, TICK_MS);
+    mdg_timer_start(w->loop, &p->tick, 0);
     *out = p;
     return 0;
 }

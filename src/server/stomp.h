@@ -27,6 +27,7 @@ struct mdg_stomp_shared {
     madang_stomp_rule_fn may_send, may_subscribe;
     void *rule_arg;
     atomic_uint_fast64_t next_app_sub;
+    struct mdg_list early_subs; /* of the application, made before the start */
 };
 
 struct mdg_stomp_part {
@@ -47,6 +48,8 @@ int mdg_stomp_part_new(struct mdg_worker *w, struct mdg_stomp_part **out) MDG_NO
 /* After the worker's connections have ended, before its hub is freed. */
 void mdg_stomp_part_free(struct mdg_stomp_part *p);
 /* api_stomp.c */
+void mdg_stomp_app_subs_start(struct mdg_stomp_part *p);
+void mdg_stomp_early_subs_free(struct mdg_stomp_shared *shared);
 void mdg_stomp_app_subs_free(struct mdg_stomp_part *p);
 /* Makes a fresh stream a STOMP connection. */
 int mdg_stomp_accept_stream(struct mdg_worker *w, struct mdg_stream *s, bool greet) MDG_NODISCARD;

@@ -21,11 +21,34 @@ struct entry {
 
 struct mdg_send_batch {
     struct io_uring ring;
+    bool registered; /* the ring's descriptor, with the thread that runs the batch */
     uint32_t serial;
     unsigned len, iov_len, completed;
     struct entry entries[ENTRIES];
     struct iovec iov[IOVECS];
 };
+
+/* A registered descriptor saves a look-up for each call, but belongs to the thread that registered
+ * it: so this waits for the first batch, which the loop's own thread runs. */
+static void register_ring(struct mdg_send_batch *b)
+{
+    if (b->registered)
+        return;
+    b->registered = true;
+    if (io_uring_register_ring_fd(&b->ring) < 0) {
+        /* Before Linux 5.18: works without. */
+    }
+}
+
+/* The loop has moved to another thread after all. True: try again. */
+static bool forget_registration(struct mdg_send_batch *b)
+{
+    if (b->ring.enter_ring_fd == b->ring.ring_fd)
+        return false;
+    b->ring.enter_ring_fd = b->ring.ring_fd;
+    b->ring.int_flags = 0;
+    return true;
+}
 
 static int open_ring(struct mdg_send_batch *b)
 {
@@ -34,9 +57,6 @@ static int open_ring(struct mdg_send_batch *b)
     if (err == -EINVAL) { /* before Linux 5.18 there is no SUBMIT_ALL */
         params = (struct io_uring_params){.flags = IORING_SETUP_CLAMP};
         err = io_uring_queue_init_params(ENTRIES, &b->ring, &params);
-    }
-    if (err == 0 && io_uring_register_ring_fd(&b->ring) < 0) {
-        /* Before Linux 5.18: the ring's descriptor is looked up at each call. */
     }
     return err;
 }
@@ -55,9 +75,11 @@ static int try_it(struct mdg_send_batch *b)
     struct iovec iov[2] = {{zeros, 1}, {zeros, sizeof zeros}};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return -errno;
+    b->registered = true; /* not here */
     bool added = mdg_send_batch_add(b, pair[0], iov, 1, 1, &result[0]) &&
                  mdg_send_batch_add(b, pair[0], iov, 2, 1 + sizeof zeros, &result[1]);
     int err = added ? mdg_send_batch_run(b, note_result) : -EINVAL;
+    b->registered = false;
     close(pair[0]);
     close(pair[1]);
     if (err < 0)
@@ -139,9 +161,11 @@ int mdg_send_batch_run(struct mdg_send_batch *b,
 {
     int err = 0;
     b->completed = 0;
+    register_ring(b);
     while (b->completed < b->len) {
         err = io_uring_submit_and_wait(&b->ring, b->len - b->completed);
-        if (err < 0 && err != -EINTR && err != -EAGAIN && err != -EBUSY)
+        bool again = err == -EINTR || err == -EAGAIN || err == -EBUSY;
+        if (err < 0 && !again && !forget_registration(b))
             break;
         err = 0;
         reap(b, done);

@@ -4,6 +4,7 @@
 #include "tests/support/net_peer.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -894,6 +895,42 @@ static void the_send_path_is_the_one_that_was_asked_for(void **state)
     test_net_drain(t);
 }
 
+static void *run_elsewhere(void *arg)
+{
+    struct test_net *t = arg;
+    static const struct mdg_slice x = {(const uint8_t *)"x", 1};
+    struct test_peer p = {0}, q = {0};
+    int fd = test_peer_pair(t, &p, &test_peer_user), other = test_peer_pair(t, &q, &test_peer_user);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(mdg_stream_write(p.stream, &x, 1), 0);
+        assert_int_equal(mdg_stream_write(q.stream, &x, 1), 0);
+        test_net_turn(t);
+    }
+    expect_text(fd, "xxx");
+    expect_text(other, "xxx");
+    test_net_drain(t);
+    close(fd);
+    close(other);
+    return NULL;
+}
+
+/* A server makes its loops on one thread and runs each on its own. */
+static void the_send_path_survives_a_change_of_thread(void **state)
+{
+    struct test_net *t = *state;
+    const char *path = mdg_net_send_path(t->net);
+    for (int i = 0; i < 2; i++) {
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, run_elsewhere, t), 0);
+        pthread_join(thread, NULL);
+        assert_string_equal(mdg_net_send_path(t->net), path);
+    }
+    run_elsewhere(t);
+    assert_string_equal(mdg_net_send_path(t->net), path);
+    if (send_path != MDG_URING_OFF)
+        assert_int_equal(mdg_net_counters(t->net)->batches, 9);
+}
+
 #define ON_NET(name) cmocka_unit_test_setup_teardown(name, open_net, close_net)
 
 static const struct CMUnitTest tests[] = {
@@ -928,6 +965,7 @@ static const struct CMUnitTest tests[] = {
     ON_NET(one_address_cannot_have_every_connection),
     ON_NET(freeing_the_net_closes_what_is_open),
     ON_NET(the_send_path_is_the_one_that_was_asked_for),
+    ON_NET(the_send_path_survives_a_change_of_thread),
 };
 
 /* The ring may be refused here (containers, valgrind): then only the other path can be tested. */

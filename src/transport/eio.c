@@ -66,7 +66,7 @@ void eio_refuse(struct mdg_eio_worker *w, struct mdg_exchange *x, enum mdg_eio_r
         message = mdg_slice_str(refusals[why].text);
     mdg_writer_init(&out, room, sizeof room);
     if (mdg_ws_wanted(x)) { /* a browser cannot read it: the reference says it in plain words */
-        mdg_exchange_respond_text(x, refusals[why].status, "text/html", message);
+        mdg_exchange_respond_text(x, 400, "text/html", message);
         return;
     }
     mdg_write_str(&out, "{\"code\":");

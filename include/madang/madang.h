@@ -52,6 +52,7 @@ enum madang_error {
     MADANG_E_NO_MEMORY = -1007,   /* out of memory */
     MADANG_E_NOT_FOUND = -1008,   /* no such parameter, room or object */
     MADANG_E_EXISTS = -1009,      /* there is one already */
+    MADANG_E_TIMEOUT = -1010,     /* the time is over */
     MADANG_E_UNSUPPORTED = -1011, /* not possible in this state or build */
 };
 

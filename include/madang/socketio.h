@@ -212,8 +212,8 @@ MADANG_API int madang_socket_join(struct madang_sio *io, madang_socket socket, c
 MADANG_API int madang_socket_leave(struct madang_sio *io, madang_socket socket, const char *room);
 MADANG_API bool madang_socket_in(struct madang_sio *io, madang_socket socket, const char *room);
 /* The i-th of socket.rooms without the socket's own; false behind the last. */
-MADANG_API bool madang_socket_room(struct madang_sio *io, madang_socket socket, size_t i,
-                                   char *out, size_t size);
+MADANG_API bool madang_socket_room(struct madang_sio *io, madang_socket socket, size_t i, char *out,
+                                   size_t size);
 
 /* socket.id; "" once it is gone. Borrowed while the socket lives. */
 MADANG_API const char *madang_socket_id(struct madang_sio *io, madang_socket socket);

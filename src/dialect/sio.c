@@ -74,7 +74,7 @@ struct sio_nsp *sio_nsp_get(struct mdg_sio_worker *w, struct mdg_slice name)
     if (w->nsps.len >= w->options->namespaces_max ||
         (w->hooks->namespace_known && !w->hooks->namespace_known(w->arg, name, &data)))
         return NULL;
-    n = calloc(1, sizeof *n + name.len);
+    n = calloc(1, sizeof *n + name.len + 1);
     if (!n)
         return NULL;
     n->w = w;

@@ -94,7 +94,7 @@ void mdg_sio_refuse(struct mdg_sio_socket *s, struct mdg_slice message, struct m
 struct mdg_sio_socket *mdg_sio_find(const struct mdg_sio_worker *w, uint64_t id);
 struct mdg_sio_socket *mdg_sio_find_sid(const struct mdg_sio_worker *w, struct mdg_slice sid);
 uint64_t mdg_sio_id(const struct mdg_sio_socket *s); /* of its hub session; unique for ever */
-struct mdg_slice mdg_sio_sid(const struct mdg_sio_socket *s);
+struct mdg_slice mdg_sio_sid(const struct mdg_sio_socket *s); /* a NUL follows */
 struct mdg_slice mdg_sio_namespace(const struct mdg_sio_socket *s);
 void *mdg_sio_namespace_data(const struct mdg_sio_socket *s);
 struct mdg_session *mdg_sio_session(struct mdg_sio_socket *s);

@@ -1,6 +1,7 @@
 /* From messages to units on the wire. A message of a room is encoded once for each framing in use
  * (times two if only some of the sockets need an offset); a private one for its socket alone. */
 #include "base/json.h"
+#include "base/utf8.h"
 #include "dialect/sio_impl.h"
 #include <stdlib.h>
 
@@ -92,7 +93,7 @@ bool sio_emit_ok(const struct mdg_sio_worker *w, const struct mdg_sio_emit *e)
 {
     struct mdg_slice args;
     if (e->attachment_count > w->options->limits.attachments_max ||
-        mdg_sio_event_reserved(e->event))
+        mdg_sio_event_reserved(e->event) || !mdg_utf8_valid(e->event) || !mdg_utf8_valid(e->args))
         return false;
     return e->args.len == 0 || (mdg_json_check(e->args, MDG_JSON_DEPTH_MAX, &args) == 0 &&
                                 mdg_json_type(args) == MDG_JSON_ARRAY);

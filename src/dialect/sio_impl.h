@@ -115,7 +115,7 @@ struct mdg_sio_socket {
     uint32_t ack_count;
     uint8_t state;
     bool recovered, named; /* named: in by_sid */
-    char sid[MDG_SIO_SID_CHARS];
+    char sid[MDG_SIO_SID_CHARS + 1];
 };
 
 static inline struct mdg_slice sio_nsp_name(const struct sio_nsp *n)

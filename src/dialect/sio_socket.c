@@ -437,7 +437,7 @@ uint64_t mdg_sio_id(const struct mdg_sio_socket *s)
 
 struct mdg_slice mdg_sio_sid(const struct mdg_sio_socket *s)
 {
-    return mdg_slice(s->sid, sizeof s->sid);
+    return mdg_slice(s->sid, MDG_SIO_SID_CHARS);
 }
 
 struct mdg_slice mdg_sio_namespace(const struct mdg_sio_socket *s)

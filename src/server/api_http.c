@@ -1,4 +1,5 @@
 /* HTTP routes of the application. */
+#include "madang/socketio.h"
 #include "server/api_ws.h"
 #include <stdlib.h>
 
@@ -145,6 +146,17 @@ const char *madang_request_query(struct madang_request *request)
 const char *madang_request_header(struct madang_request *request, const char *name)
 {
     return keep(request, mdg_handshake_header(mdg_exchange_handshake(request->exchange), name));
+}
+
+bool madang_request_header_at(struct madang_request *request, size_t i, const char **name,
+                              const char **value)
+{
+    const struct mdg_handshake *hs = mdg_exchange_handshake(request->exchange);
+    if (i >= hs->header_count)
+        return false;
+    *name = keep(request, hs->headers[i].name);
+    *value = keep(request, hs->headers[i].value);
+    return *name && *value;
 }
 
 const char *madang_request_param(struct madang_request *request, const char *name)

@@ -51,6 +51,16 @@ void mdg_server_on_shutdown(struct madang *server, void (*fn)(struct mdg_worker 
     server->shutdown_args[server->shutdown_hook_count++] = arg;
 }
 
+void mdg_server_on_fini(struct madang *server, void (*fini)(struct mdg_worker *w, void *arg),
+                        void (*free)(void *arg), void *arg)
+{
+    assert(server->fini_hook_count < MDG_ARRAY_LEN(server->fini_hooks));
+    server->fini_hooks[server->fini_hook_count] = fini;
+    server->fini_args[server->fini_hook_count++] = arg;
+    server->free_hooks[server->free_hook_count] = free;
+    server->free_args[server->free_hook_count++] = arg;
+}
+
 static int parse_binds(struct madang *server)
 {
     const struct mdg_strings *listen = &server->params.listen;
@@ -380,6 +390,8 @@ void madang_free(struct madang *server)
     for (unsigned i = 0; server->workers && i < server->worker_count; i++)
         mdg_worker_fini(&server->workers[i]);
     free(server->workers);
+    for (size_t i = 0; i < server->free_hook_count; i++)
+        server->free_hooks[i](server->free_args[i]);
     mdg_workers_free(server->brokers);
     for (size_t i = 0; server->addresses && i < server->bind_count; i++)
         free(server->addresses[i]);

@@ -141,6 +141,12 @@ struct madang {
     void (*shutdown_hooks[8])(struct mdg_worker *w, void *arg); /* carriers close their peers */
     void *shutdown_args[8];
     size_t shutdown_hook_count;
+    void (*fini_hooks[8])(struct mdg_worker *w, void *arg); /* carriers free what they have */
+    void *fini_args[8];
+    size_t fini_hook_count;
+    void (*free_hooks[8])(void *arg); /* after the workers */
+    void *free_args[8];
+    size_t free_hook_count;
 };
 
 /* worker.c */
@@ -182,6 +188,11 @@ int mdg_server_mount_ws(struct madang *server, const char *path,
 /* Called on each worker when the server stops. */
 void mdg_server_on_shutdown(struct madang *server, void (*fn)(struct mdg_worker *w, void *arg),
                             void *arg);
+
+/* Called for each worker when it is taken apart, while its loop, net and hub are still there but
+ * nothing turns any more; and once when the server is freed. */
+void mdg_server_on_fini(struct madang *server, void (*fini)(struct mdg_worker *w, void *arg),
+                        void (*free)(void *arg), void *arg);
 
 static inline struct mdg_mounted *mdg_mounted(void *arg)
 {

@@ -263,6 +263,8 @@ void mdg_worker_end(struct mdg_worker *w)
     assert(!w->has_thread);
     if (w->net)
         mdg_ports_close(w);
+    for (size_t i = 0; w->server && i < w->server->fini_hook_count; i++)
+        w->server->fini_hooks[i](w, w->server->fini_args[i]);
     if (w->http)
         mdg_http_server_free(w->http);
     /* Closing the streams tells their owners, which are freed after it. */

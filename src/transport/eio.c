@@ -10,6 +10,7 @@ struct mdg_eio_held {
     struct mdg_eio_worker *w;
     struct mdg_exchange *x;
     struct mdg_list link;
+    void *user;
     bool upgrade;
     uint8_t version;
 };
@@ -150,6 +151,16 @@ static void held_abort(struct mdg_exchange *x)
         held->w->hooks->on_dropped(held->w->arg, held);
     mdg_list_remove(&held->link);
     free(held);
+}
+
+void mdg_eio_held_set_user(struct mdg_eio_held *held, void *user)
+{
+    held->user = user;
+}
+
+void *mdg_eio_held_user(const struct mdg_eio_held *held)
+{
+    return held->user;
 }
 
 static const struct mdg_http_handler held_handler = {.on_request = held_request,
@@ -330,6 +341,7 @@ void mdg_eio_worker_close_all(struct mdg_eio_worker *w, int code, struct mdg_sli
     MDG_LIST_FOR(it, next, &w->list)
     {
         struct mdg_eio_session *s = MDG_CONTAINER_OF(it, struct mdg_eio_session, in_worker);
+        s->reason = "server shutting down";
         mdg_link_close(&s->link, code, reason);
     }
 }
@@ -341,7 +353,7 @@ void mdg_eio_worker_free(struct mdg_eio_worker *w)
     MDG_LIST_FOR(it, next, &w->list)
     {
         struct mdg_eio_session *s = MDG_CONTAINER_OF(it, struct mdg_eio_session, in_worker);
-        eio_session_end(s, MDG_CLOSE_GOING_AWAY, "server shutting down");
+        eio_session_destroy(s);
     }
     MDG_LIST_FOR(it, next, &w->held)
     {

@@ -75,9 +75,16 @@ extern const struct mdg_http_handler mdg_eio_handler;
 /* Ends a handshake that was held. allow false: 403 with the message (empty: "Forbidden"). */
 void mdg_eio_resume(struct mdg_eio_held *held, bool allow, struct mdg_slice message);
 
+/* Whatever the application wants to find with it. */
+void mdg_eio_held_set_user(struct mdg_eio_held *held, void *user);
+void *mdg_eio_held_user(const struct mdg_eio_held *held);
+
 /* Of a link whose carrier is Engine.IO. */
+void *mdg_eio_arg(const struct mdg_link *l); /* the hooks' */
 struct mdg_slice mdg_eio_sid(const struct mdg_link *l);
 unsigned mdg_eio_version(const struct mdg_link *l);      /* 3 or 4 */
 const char *mdg_eio_transport(const struct mdg_link *l); /* "polling" or "websocket" */
+/* During on_input: the POST that brought it; NULL: it came otherwise. */
+struct mdg_exchange *mdg_eio_posting(const struct mdg_link *l);
 
 #endif

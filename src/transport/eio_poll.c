@@ -348,6 +348,7 @@ static void on_post_complete(struct mdg_eio_session *s)
                                    MDG_SLICE_LIT("application/octet-stream"));
     int err = 0;
     p->post = NULL;
+    p->handled = x;
     mdg_buf_init(&p->body, (size_t)s->w->options->max_payload);
     let_go(x);
     if (is_jsonp(x))
@@ -355,6 +356,8 @@ static void on_post_complete(struct mdg_eio_session *s)
     if (err == 0)
         err = handle_payload(s, in, binary);
     mdg_buf_fini(&body);
+    if (s->poll)
+        s->poll->handled = NULL;
     if (err == 0) {
         post_ok(s, x);
         return;

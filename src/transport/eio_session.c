@@ -76,7 +76,6 @@ void eio_session_end(struct mdg_eio_session *s, int code, const char *reason)
         s->reason = reason;
     mdg_timer_stop(s->w->loop, &s->timer);
     (void)mdg_map_remove(&s->w->sessions, eio_sid(s));
-    mdg_list_remove(&s->in_worker);
     eio_poll_drop(s, code != MDG_CLOSE_NONE);
     eio_ws_drop(s, code == MDG_CLOSE_NONE || code == MDG_CLOSE_ABNORMAL ? MDG_CLOSE_NORMAL : code);
     eio_session_wake(s);
@@ -92,9 +91,17 @@ static void on_later(struct mdg_loop *loop, void *arg)
             return;
         mdg_defer_cancel(&s->later); /* the flush ended it: once is enough */
     }
+    mdg_list_remove(&s->in_worker);
     if (s->link.user)
         s->link.user->on_close(&s->link, s->code, mdg_slice_str(s->reason));
     free(s);
+}
+
+void eio_session_destroy(struct mdg_eio_session *s)
+{
+    eio_session_end(s, MDG_CLOSE_GOING_AWAY, "server shutting down");
+    mdg_defer_cancel(&s->later);
+    on_later(s->w->loop, s);
 }
 
 /* The protocol's name for what the owner above could not take. */
@@ -273,7 +280,8 @@ static void carrier_close(struct mdg_link *l, int code, struct mdg_slice reason)
     (void)reason;
     if (s->state != EIO_OPEN)
         return;
-    s->reason = "forced close";
+    if (!s->reason)
+        s->reason = "forced close";
     s->code = (int16_t)code;
     if (s->ws || !s->poll) {
         eio_session_end(s, code, "forced close");
@@ -314,6 +322,12 @@ static const struct mdg_carrier carrier = {
     .queued = carrier_queued,
 };
 
+void *mdg_eio_arg(const struct mdg_link *l)
+{
+    assert(l->carrier == &carrier);
+    return eio_of(l)->w->arg;
+}
+
 struct mdg_slice mdg_eio_sid(const struct mdg_link *l)
 {
     assert(l->carrier == &carrier);
@@ -324,6 +338,12 @@ unsigned mdg_eio_version(const struct mdg_link *l)
 {
     assert(l->carrier == &carrier);
     return eio_of(l)->version;
+}
+
+struct mdg_exchange *mdg_eio_posting(const struct mdg_link *l)
+{
+    assert(l->carrier == &carrier);
+    return eio_of(l)->poll ? eio_of(l)->poll->handled : NULL;
 }
 
 const char *mdg_eio_transport(const struct mdg_link *l)

@@ -40,7 +40,8 @@ struct mdg_eio_worker {
 /* The polling side of a session; gone once it is on WebSocket. */
 struct eio_poll {
     struct mdg_exchange *get, *post;
-    struct mdg_buf body; /* of the POST */
+    struct mdg_exchange *handled; /* the POST whose packets are being handed up */
+    struct mdg_buf body;          /* of the POST */
     struct mdg_chunk *queue;
     size_t queue_len, queue_cap, queue_bytes;
     bool refused; /* on_writable is owed */
@@ -97,6 +98,8 @@ int eio_session_new(struct mdg_eio_worker *w, unsigned version, bool base64,
 void eio_session_start(struct mdg_eio_session *s);
 /* Ends it: transports are let go now, on_close follows within the turn. */
 void eio_session_end(struct mdg_eio_session *s, int code, const char *reason);
+/* Without waiting for the end of the turn. */
+void eio_session_destroy(struct mdg_eio_session *s);
 /* A decoded packet from whatever transport. May end the session. */
 void eio_session_packet(struct mdg_eio_session *s, const struct mdg_eio_packet *p);
 int eio_session_send_packet(struct mdg_eio_session *s, enum mdg_eio_type type,

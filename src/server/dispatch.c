@@ -59,8 +59,10 @@ static const struct mdg_http_handler *dispatch_http(struct mdg_worker *w, struct
         mdg_exchange_method_not_allowed(x, allow);
         return NULL;
     }
+    /* With credentials a star would be a method of that name (Fetch 3.2.3). */
+    const char *method = match->route->method;
     if (mdg_origin_is_foreign(&server->params.allowed_origins, mdg_exchange_handshake(x)) &&
-        mdg_exchange_cors(x, match->route->method))
+        mdg_exchange_cors(x, strcmp(method, "*") == 0 ? "GET, POST, PUT, DELETE" : method))
         return NULL;
     const struct mdg_http_mount *mount = match->route->mount;
     w->mounted = (struct mdg_mounted){w, mount, *match};

@@ -37,9 +37,9 @@ static void add_header(struct mdg_exchange *x, const char *name, struct mdg_slic
 static void add_cors(struct mdg_eio_worker *w, struct mdg_exchange *x)
 {
     struct mdg_slice origin = mdg_exchange_header(x, "origin");
-    if (!w->options->cors_any && !origin.data)
+    if (!w->options->cors)
         return;
-    if (w->options->cors_any && !w->options->cors_credentials) {
+    if (!w->options->cors_credentials) {
         add_header(x, "Access-Control-Allow-Origin", MDG_SLICE_LIT("*"));
         return;
     }
@@ -47,8 +47,7 @@ static void add_cors(struct mdg_eio_worker *w, struct mdg_exchange *x)
         return;
     add_header(x, "Access-Control-Allow-Origin", origin);
     add_header(x, "Vary", MDG_SLICE_LIT("Origin"));
-    if (w->options->cors_credentials)
-        add_header(x, "Access-Control-Allow-Credentials", MDG_SLICE_LIT("true"));
+    add_header(x, "Access-Control-Allow-Credentials", MDG_SLICE_LIT("true"));
 }
 
 void eio_add_headers(struct mdg_eio_worker *w, struct mdg_exchange *x, bool initial)
@@ -279,7 +278,7 @@ static int on_request(struct mdg_exchange *x, void *arg)
         eio_refuse(w, x, MDG_EIO_FORBIDDEN, none);
         return 0;
     }
-    if (mdg_exchange_method(x) == MDG_HTTP_OPTIONS) {
+    if (o->cors && mdg_exchange_method(x) == MDG_HTTP_OPTIONS) {
         preflight(x);
         return 0;
     }

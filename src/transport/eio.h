@@ -36,8 +36,9 @@ struct mdg_eio_options {
     uint32_t out_bytes_max;      /* queued for a client that does not poll, before MDG_E_FULL */
     uint32_t sessions_max;       /* attack: handshakes that nobody claims */
     bool allow_eio3, polling, websocket, upgrades;
-    bool cors_any;            /* Access-Control-Allow-Origin: * (or the origin, with credentials) */
-    bool cors_credentials;    /* Access-Control-Allow-Credentials: true */
+    /* Every origin may read the answers; preflights are answered. Off where the router in front has
+     * a rule of its own. With credentials the origin is named instead of the star. */
+    bool cors, cors_credentials;
     const char *cookie;       /* name of a cookie with the sid for sticky proxies; NULL: none */
     struct mdg_ws_options ws; /* message_bytes_max and the heartbeat are set by the worker */
 };

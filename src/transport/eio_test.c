@@ -116,7 +116,7 @@ static int setup(void **state)
                                           .polling = true,
                                           .websocket = true,
                                           .upgrades = true,
-                                          .cors_any = true,
+                                          .cors = true,
                                           .ws = {.out_bytes_max = 1 << 20, .close_timeout_s = 1}};
     assert_int_equal(mdg_ws_worker_new(f->net.loop, &f->ws), 0);
     assert_int_equal(mdg_http_server_new(f->net.net, NULL, route, f, &f->http), 0);

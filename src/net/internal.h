@@ -146,7 +146,7 @@ void mdg_net_arena_free(struct mdg_net *net);
 /* wheel.c */
 void mdg_wheel_init(struct mdg_net *net);
 void mdg_wheel_add(struct mdg_stream *s); /* by due_s */
-void mdg_wheel_close_all(struct mdg_net *net, int reason);
+void mdg_wheel_close_all(struct mdg_net *net, const struct mdg_stream_user *user, int reason);
 
 /* account.c */
 int mdg_account_get(struct mdg_accounts *a, const struct mdg_addr *addr,

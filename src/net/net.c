@@ -156,5 +156,10 @@ const struct mdg_net_counters *mdg_net_counters(const struct mdg_net *net)
 
 void mdg_net_close_all(struct mdg_net *net, int reason)
 {
-    mdg_wheel_close_all(net, reason);
+    mdg_wheel_close_all(net, NULL, reason);
+}
+
+void mdg_net_close_owned(struct mdg_net *net, const struct mdg_stream_user *user, int reason)
+{
+    mdg_wheel_close_all(net, user, reason);
 }

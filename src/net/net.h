@@ -45,6 +45,9 @@ const char *mdg_net_send_path(const struct mdg_net *net);
 const struct mdg_net_counters *mdg_net_counters(const struct mdg_net *net);
 /* Closes every stream that is open now, at the end of the turn. */
 void mdg_net_close_all(struct mdg_net *net, int reason);
+/* Those that have this owner now. */
+struct mdg_stream_user;
+void mdg_net_close_owned(struct mdg_net *net, const struct mdg_stream_user *user, int reason);
 
 /* Connections per client address (mdg_addr_client_key), over all workers. Any thread. */
 struct mdg_accounts *mdg_accounts_new(uint32_t per_address_max, const uint64_t seed[2]);

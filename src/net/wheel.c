@@ -113,15 +113,19 @@ void mdg_wheel_init(struct mdg_net *net)
     mdg_timer_init(&net->wheel_timer, on_tick, net);
 }
 
-static void close_list(struct mdg_list *list, int reason)
+static void close_list(struct mdg_list *list, const struct mdg_stream_user *user, int reason)
 {
     MDG_LIST_FOR(node, next, list)
-    mdg_stream_close(MDG_CONTAINER_OF(node, struct mdg_stream, link), reason);
+    {
+        struct mdg_stream *s = MDG_CONTAINER_OF(node, struct mdg_stream, link);
+        if (!user || s->user == user)
+            mdg_stream_close(s, reason);
+    }
 }
 
-void mdg_wheel_close_all(struct mdg_net *net, int reason)
+void mdg_wheel_close_all(struct mdg_net *net, const struct mdg_stream_user *user, int reason)
 {
-    close_list(&net->idle, reason);
+    close_list(&net->idle, user, reason);
     for (int i = 0; i < MDG_WHEEL_SLOTS; i++)
-        close_list(&net->wheel[i], reason);
+        close_list(&net->wheel[i], user, reason);
 }

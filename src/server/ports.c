@@ -302,4 +302,6 @@ void mdg_ports_close(struct mdg_worker *w)
     for (size_t i = 0; i < w->listener_count; i++)
         mdg_listener_close(w->listeners[i]);
     w->listener_count = 0;
+    /* Who has said nothing so far (browsers open spare connections) has nothing to lose. */
+    mdg_net_close_owned(w->net, &first_bytes_user, MDG_E_CLOSED);
 }

@@ -77,7 +77,8 @@ static void end_conn(struct mdg_http_conn *c)
     if (c->flags & CONN_ENDING)
         return;
     c->flags |= CONN_ENDING;
-    mdg_stream_finish(c->stream, 0, LINGER_S + c->stream->out_bytes / SLOW_OUT_BYTES_PER_S);
+    uint32_t linger_s = c->server->draining ? LINGER_DRAINING_S : LINGER_S;
+    mdg_stream_finish(c->stream, 0, linger_s + c->stream->out_bytes / SLOW_OUT_BYTES_PER_S);
 }
 
 static bool is_over(const struct mdg_http_conn *c)
@@ -588,7 +589,9 @@ void mdg_http_server_drain(struct mdg_http_server *server)
     MDG_LIST_FOR(node, next, &server->all)
     {
         struct mdg_http_conn *c = MDG_CONTAINER_OF(node, struct mdg_http_conn, link);
-        if (!c->x && !c->partial)
+        if (c->partial)
+            mdg_http_refuse(c, 503, "The server is stopping.");
+        if (!c->x)
             end_conn(c);
     }
 }

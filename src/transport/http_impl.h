@@ -22,6 +22,7 @@ enum {
     PIPELINED_BYTES_MAX = 16 * 1024,
     EXTRA_HEADERS_MAX = 8 * 1024, /* mdg_exchange_add_header */
     LINGER_S = 5,                 /* for the peer to close after the last response */
+    LINGER_DRAINING_S = 1,        /* the same while the server stops */
     SLOW_BYTES_PER_S = 512,       /* a body slower than this on average runs out of time */
     SLOW_OUT_BYTES_PER_S = 4096,  /* likewise a response that waits at the end */
     ADDRESS_MAX = 64,

@@ -224,7 +224,8 @@ static int join_topic(struct mdg_stomp_sub *s, const struct mdg_stomp_frame *f,
     struct mdg_join_options options = {.cookie = s};
     s->joining = p;
     if (s->is_pattern)
-        return MDG_E_UNSUPPORTED;
+        return mdg_hub_join_pattern(c->server->hub, &c->session, w->dest.name, &options,
+                                    &s->member);
     read_position(f, &options);
     return mdg_hub_join(c->server->hub, &c->session, w->dest.name, &options, &s->member);
 }

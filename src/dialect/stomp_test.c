@@ -313,6 +313,21 @@ static void a_topic_reaches_everyone_with_headers_as_sent(void **state)
     stop(&w);
 }
 
+static void wildcards_tell_the_real_destination(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client a;
+    start(&w);
+    open_connected(&w, &a, "1.2");
+    say(&a, "SUBSCRIBE\nid:s\ndestination:/topic/a.*\n\n^SUBSCRIBE\nid:t\ndestination:/topic/#\n\n^"
+            "SEND\ndestination:/topic/a.b\n\nx^");
+    assert_non_null(strstr(a.out, "subscription:s\ndestination:/topic/a.b\n"));
+    assert_non_null(strstr(a.out, "subscription:t\ndestination:/topic/a.b\n"));
+    drop(&a);
+    stop(&w);
+}
+
 static void queue_messages_are_acknowledged_one_by_one(void **state)
 {
     (void)state;
@@ -663,6 +678,7 @@ int main(void)
         cmocka_unit_test(connect_answers_with_version_session_and_heartbeat),
         cmocka_unit_test(connect_is_refused_with_reasons),
         cmocka_unit_test(a_topic_reaches_everyone_with_headers_as_sent),
+        cmocka_unit_test(wildcards_tell_the_real_destination),
         cmocka_unit_test(queue_messages_are_acknowledged_one_by_one),
         cmocka_unit_test(client_acks_are_cumulative_and_give_credit_back),
         cmocka_unit_test(a_transaction_happens_at_commit_or_not_at_all),

@@ -90,7 +90,7 @@ static int bound(void *arg, struct mdg_slice queue, struct mdg_slice source)
     mdg_session_init(&b->session, d->hub, &ops, d->who);
     struct mdg_join_options options = {.hidden = true, .cookie = b};
     int err = mdg_pattern_is(source)
-                  ? MDG_E_UNSUPPORTED
+                  ? mdg_hub_join_pattern(d->hub, &b->session, source, &options, &b->member)
                   : mdg_hub_join(d->hub, &b->session, source, &options, &b->member);
     if (err == 0)
         err = mdg_map_put(&d->bindings, queue_of(b), b);

@@ -83,7 +83,8 @@ struct mdg_queue_waiter {
 
 int mdg_queues_new(const struct mdg_queues_config *config, const uint64_t seed[2],
                    struct mdg_queues **out) MDG_NODISCARD;
-/* Subscriptions must be gone, and no operation of another worker may arrive any more. */
+/* Subscriptions must be gone, no operation of another worker may arrive any more, and the store
+ * must not answer any more. */
 void mdg_queues_free(struct mdg_queues *q);
 /* fn is called when a turn has become necessary. */
 void mdg_queues_on_pending(struct mdg_queues *q, void (*fn)(void *arg), void *arg);

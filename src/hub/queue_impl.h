@@ -35,6 +35,7 @@ struct mdg_queues {
     struct mdg_map queues, consumers;
     struct mdg_list dirty;    /* queues that may have something to hand out */
     struct mdg_list unsynced; /* operations whose answer waits for the disk */
+    struct mdg_list syncs;    /* asked for and not answered */
     bool noted;               /* something was noted since the last sync */
     uint64_t now_ms;
     struct mdg_queue_waiter dead_waiter; /* answers of the dead-letter queue */

@@ -54,6 +54,7 @@ void mdg_queue_owner_init(struct mdg_queues *q, const uint64_t seed[2])
     mdg_map_init(&q->consumers, seed);
     mdg_list_init(&q->dirty);
     mdg_list_init(&q->unsynced);
+    mdg_list_init(&q->syncs);
     q->dead_waiter = (struct mdg_queue_waiter){.done = dead_answered, .arg = q};
     mdg_list_init(&q->dead_waiter.tickets);
 }
@@ -460,6 +461,7 @@ static bool hand_out(struct mdg_queues *q, struct queue *k)
 
 /* What waits for one answer of the disk. */
 struct batch {
+    struct mdg_list in_syncs;
     struct mdg_queues *q;
     struct mdg_list ops;
 };
@@ -467,6 +469,7 @@ struct batch {
 static void synced(void *arg, int err)
 {
     struct batch *b = arg;
+    mdg_list_remove(&b->in_syncs);
     MDG_LIST_FOR(node, next, &b->ops)
     {
         mdg_list_remove(node);
@@ -483,6 +486,7 @@ static void ask_for_sync(struct mdg_queues *q)
     b->q = q;
     mdg_list_init(&b->ops);
     mdg_list_take(&b->ops, &q->unsynced);
+    mdg_list_push(&q->syncs, &b->in_syncs);
     q->noted = false;
     int err = q->config.store.ops->sync(q->config.store.store, synced, b);
     if (err < 0)
@@ -562,6 +566,12 @@ void mdg_queue_owner_fini(struct mdg_queues *q)
     size_t at = 0;
     mdg_queue_waiter_fini(&q->dead_waiter);
     mdg_queue_drop_ops(&q->unsynced);
+    MDG_LIST_FOR(node, next, &q->syncs)
+    {
+        struct batch *b = MDG_CONTAINER_OF(node, struct batch, in_syncs);
+        mdg_queue_drop_ops(&b->ops);
+        free(b);
+    }
     /* The store keeps what it has: only memory is freed here. */
     q->config.store.ops = NULL;
     struct queue *k;

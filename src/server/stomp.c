@@ -114,6 +114,18 @@ static void fill_config(struct mdg_stomp_shared *s)
                                      .linger_s = LINGER_S};
 }
 
+/* Beside the rooms' file, not in it: each of them has a writer of its own. */
+static int open_store(struct mdg_stomp_shared *s)
+{
+    char path[4096 + 16], why[400] = "";
+    const char *store = s->server->params.store;
+    if (!*store)
+        return 0;
+    snprintf(path, sizeof path, "%s-queues", store);
+    int err = mdg_queue_db_open(path, &s->db, why, sizeof why);
+    return err < 0 ? mdg_server_fail(s->server, err, "store: %s", why) : 0;
+}
+
 int mdg_stomp_shared_get(struct madang *server, struct mdg_stomp_shared **out)
 {
     *out = server->stomp;
@@ -130,6 +142,8 @@ int mdg_stomp_shared_get(struct madang *server, struct mdg_stomp_shared **out)
         err = read_rules(s);
     if (err == 0)
         err = read_users(s);
+    if (err == 0)
+        err = open_store(s);
     if (err < 0) {
         mdg_stomp_shared_free(s);
         return err;
@@ -146,6 +160,7 @@ void mdg_stomp_shared_free(struct mdg_stomp_shared *s)
         return;
     mdg_stomp_early_subs_free(s);
     mdg_users_free(s->users);
+    mdg_queue_db_close(s->db);
     free(s);
 }
 
@@ -217,6 +232,23 @@ static void post_op(void *arg, unsigned worker, struct mdg_queue_op *op)
         mdg_loop_post_node(e->to->loop, &e->post);
 }
 
+/* From the writing thread to the worker. */
+static void receive_batch(struct mdg_loop *loop, struct mdg_post *post)
+{
+    struct envelope *e = MDG_CONTAINER_OF(post, struct envelope, post);
+    (void)loop;
+    mdg_queue_journal_done(MDG_CONTAINER_OF(e, struct mdg_queue_batch, node));
+}
+
+static void post_batch(void *arg, struct mdg_queue_batch *batch)
+{
+    struct mdg_stomp_part *p = arg;
+    struct envelope *e = (struct envelope *)(void *)batch->node;
+    e->to = p->worker;
+    e->post = (struct mdg_post){.fn = receive_batch};
+    mdg_loop_post_node(p->worker->loop, &e->post);
+}
+
 static int authenticate(void *arg, const struct mdg_handshake *hs, struct mdg_principal **out)
 {
     struct mdg_stomp_part *p = arg;
@@ -239,7 +271,13 @@ static int make_queues(struct mdg_stomp_part *p)
     config.post = post_op;
     config.post_arg = p;
     mdg_loop_random(w->loop, seed, sizeof seed);
-    int err = mdg_queues_new(&config, seed, &p->queues);
+    int err = 0;
+    if (w->server->stomp->db) {
+        err = mdg_queue_journal_new(w->server->stomp->db, post_batch, p, &p->journal);
+        config.store = (struct mdg_queue_store){&mdg_queue_db_ops, p->journal};
+    }
+    if (err == 0)
+        err = mdg_queues_new(&config, seed, &p->queues);
     if (err == 0)
         err = mdg_durables_new(w->hub, p->queues, seed, &p->durables);
     if (err == 0)
@@ -285,6 +323,7 @@ void mdg_stomp_part_free(struct mdg_stomp_part *p)
     mdg_timer_stop(p->worker->loop, &p->again);
     mdg_defer_cancel(&p->turn);
     mdg_stomp_app_subs_free(p);
+    mdg_queue_journal_free(p->journal); /* before the queues: they forget what it would answer */
     mdg_durables_free(p->durables);
     mdg_queues_free(p->queues);
     mdg_stomp_server_fini(&p->stomp);

@@ -8,6 +8,7 @@
 #include "loop/loop.h"
 #include "madang/stomp.h"
 #include "server/password.h"
+#include "store/queues.h"
 #include "transport/tcp.h"
 
 struct madang;
@@ -21,6 +22,7 @@ struct mdg_stomp_shared {
     struct mdg_queues_config queues; /* but for the worker's number and store */
     struct mdg_tcp_config tcp;
     struct mdg_users *users;
+    struct mdg_queue_db *db; /* NULL: in memory only */
     struct mdg_stomp_rule rules[MDG_STOMP_RULES_MAX];
     struct mdg_slice hosts[MDG_STOMP_RULES_MAX];
     struct mdg_stomp_hooks hooks; /* they lead to the application's rules: */
@@ -34,6 +36,7 @@ struct mdg_stomp_part {
     struct mdg_worker *worker;
     struct mdg_stomp_server stomp;
     struct mdg_queues *queues;
+    struct mdg_queue_journal *journal;
     struct mdg_durables *durables;
     struct mdg_defer turn;
     struct mdg_timer tick, again;

@@ -210,6 +210,13 @@ AVX512 static uint64_t mask_avx512(uint8_t *data, size_t len, uint32_t key)
     const __m512i k = _mm512_set1_epi32((int)key);
     __m512i seen = _mm512_setzero_si512();
     size_t i = 0;
+    if (len <= 64) { /* most messages: one masked step */
+        __mmask64 all = _bzhi_u64(UINT64_MAX, (unsigned)len);
+        __m512i v = _mm512_maskz_loadu_epi8(all, data);
+        v = _mm512_maskz_mov_epi8(all, _mm512_xor_si512(v, k));
+        _mm512_mask_storeu_epi8(data, all, v);
+        return _mm512_movepi8_mask(v) ? 0x80 : 0;
+    }
     for (; i + 128 <= len; i += 128) {
         __m512i a = _mm512_xor_si512(_mm512_loadu_si512(data + i), k);
         __m512i b = _mm512_xor_si512(_mm512_loadu_si512(data + i + 64), k);

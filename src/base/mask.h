@@ -23,7 +23,7 @@ static inline uint32_t mdg_mask_rotate(uint32_t key, size_t n)
 static inline bool mdg_mask(uint8_t *data, size_t len, uint32_t *key)
 {
     uint64_t seen = 0;
-    if (len >= 64) {
+    if (len >= 16) {
         seen = mdg_cpu_kernels.mask(data, len, *key);
     } else {
         uint64_t wide = (uint64_t)*key << 32 | *key, word;

@@ -32,6 +32,8 @@ struct mdg_ws_unit {
     struct mdg_blob *blob; /* that holds it; NULL: it lies in the stream's input */
 };
 
+enum { MDG_WS_SPARES = 8 };
+
 struct mdg_ws_worker {
     struct mdg_loop *loop;
     struct mdg_pool conns;
@@ -39,8 +41,10 @@ struct mdg_ws_worker {
     struct mdg_ws_framing *framings;
     struct mdg_ws_conn **row; /* every connection, for close_all */
     uint32_t row_len, row_cap;
-    struct mdg_ws_unit now;            /* what the on_input on the stack looks at */
-    struct mdg_blob *spare;            /* a buffer for the next long message */
+    struct mdg_ws_unit now; /* what the on_input on the stack looks at */
+    /* Buffers for the next long messages. One of them may still be on its way out, by reference,
+     * and can be used again once that is sent. */
+    struct mdg_blob *spares[MDG_WS_SPARES];
     struct mdg_inflate_box *inflaters; /* idle ones, for messages without context takeover */
     unsigned inflater_count;
     uint8_t *scratch; /* compression output */

@@ -6,7 +6,7 @@
 
 enum {
     GROW_MIN = 4096,             /* the first buffer, however little has come */
-    SPARE_MAX = 4 * 1024 * 1024, /* a larger buffer is not kept for the next message */
+    SPARE_MAX = 2 * 1024 * 1024, /* a larger buffer is not kept for the next message */
     INFLATERS_KEPT = 4           /* 40 KiB each */
 };
 
@@ -49,28 +49,55 @@ void mdg_ws_aux_drop(struct mdg_ws_conn *c)
     c->aux = NULL;
 }
 
+static bool is_alone(const struct mdg_blob *blob)
+{
+    return atomic_load_explicit(&blob->refs, memory_order_acquire) == 1;
+}
+
 void mdg_ws_message_release(struct mdg_ws_worker *w, struct mdg_blob *blob)
 {
-    bool alone = atomic_load_explicit(&blob->refs, memory_order_acquire) == 1;
-    if (alone && blob->len <= SPARE_MAX && (!w->spare || w->spare->len < blob->len)) {
-        struct mdg_blob *smaller = w->spare;
-        w->spare = blob;
+    /* Kept in place of the smallest one that is kept, if it is larger. */
+    struct mdg_blob **place = &w->spares[0];
+    for (size_t i = 1; i < MDG_WS_SPARES && *place; i++) {
+        if (!w->spares[i] || w->spares[i]->len < (*place)->len)
+            place = &w->spares[i];
+    }
+    if (blob->len <= SPARE_MAX && (!*place || (*place)->len < blob->len)) {
+        struct mdg_blob *smaller = *place;
+        *place = blob;
         blob = smaller;
     }
     mdg_blob_unref(blob);
 }
 
-/* A buffer for a message whose first bytes come now. */
-static int begin(struct mdg_ws_conn *c, size_t want)
+/* The smallest spare that will do, else the largest. */
+static struct mdg_blob *take_spare(struct mdg_ws_worker *w, size_t want)
 {
-    struct mdg_ws_worker *w = c->endpoint->worker;
+    struct mdg_blob **best = NULL;
+    for (size_t i = 0; i < MDG_WS_SPARES; i++) {
+        struct mdg_blob **it = &w->spares[i];
+        if (!*it || !is_alone(*it))
+            continue;
+        bool enough = (*it)->len >= want;
+        if (!best ||
+            (enough ? (*best)->len < want || (*it)->len < (*best)->len : (*it)->len > (*best)->len))
+            best = it;
+    }
+    struct mdg_blob *found = best ? *best : NULL;
+    if (found)
+        *best = NULL;
+    return found;
+}
+
+/* A buffer for a message whose first bytes come now: `want` of them, `wish` in the end. */
+static int begin(struct mdg_ws_conn *c, size_t want, size_t wish)
+{
     struct mdg_ws_aux *aux = mdg_ws_aux_get(c);
     if (!aux)
         return MDG_E_NO_MEMORY;
     aux->len = 0;
     aux->utf8 = MDG_UTF8_START;
-    aux->message = w->spare;
-    w->spare = NULL;
+    aux->message = take_spare(c->endpoint->worker, MDG_WS_HEADROOM + wish);
     if (!aux->message && want <= UINT32_MAX - MDG_WS_HEADROOM)
         aux->message = mdg_blob_new((uint32_t)(MDG_WS_HEADROOM + want));
     return aux->message ? 0 : MDG_E_NO_MEMORY;
@@ -88,7 +115,7 @@ int mdg_ws_message_grow(struct mdg_ws_conn *c, size_t more)
 {
     struct mdg_ws_aux *aux = c->aux;
     if (!mdg_ws_gathering(c))
-        return begin(c, mdg_min_size(more, GROW_MIN));
+        return begin(c, mdg_min_size(more, GROW_MIN), mdg_min_size(more, SPARE_MAX));
     if (mdg_ws_message_room(aux) > 0)
         return 0;
     return reserve(aux, mdg_min_size(more, mdg_max_size(aux->len, GROW_MIN)));
@@ -101,7 +128,7 @@ int mdg_ws_message_append(struct mdg_ws_conn *c, const uint8_t *data, size_t len
      * and has not come counts only as far as that. */
     size_t total = mdg_min_size(mdg_max_size(expected, have + len), /* not more than needed */
                                 mdg_max_size(2 * have + GROW_MIN, have + len));
-    if (!mdg_ws_gathering(c) && begin(c, total) < 0)
+    if (!mdg_ws_gathering(c) && begin(c, total, expected) < 0)
         return MDG_E_NO_MEMORY;
     struct mdg_ws_aux *aux = c->aux;
     if (mdg_ws_message_room(aux) < len && reserve(aux, total - have) < 0)
@@ -149,8 +176,10 @@ void mdg_ws_worker_free_messages(struct mdg_ws_worker *w)
         w->inflaters = next;
     }
     w->inflater_count = 0;
-    mdg_blob_unref(w->spare);
-    w->spare = NULL;
+    for (size_t i = 0; i < MDG_WS_SPARES; i++) {
+        mdg_blob_unref(w->spares[i]);
+        w->spares[i] = NULL;
+    }
 }
 
 /* One filling of the buffer. As mdg_inflate_piece. */

@@ -18,6 +18,7 @@ struct mdg_bind {
     enum mdg_bind_kind kind;
     bool udp_too; /* MDG_BIND_ALL on an IP address: the same port number for UDP */
     bool is_unix;
+    int inherited_fd; /* 0: none; else a listening socket that was passed on (systemd) */
     struct mdg_addr addr;
 };
 

@@ -57,6 +57,24 @@ static uint64_t rss_bytes(void)
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* One label, with as many values as there are workers. */
+static size_t write_spread(const struct madang *server, char *out, size_t size)
+{
+    int n = snprintf(out, size,
+                     "# HELP madang_worker_connections Open connections by worker.\n"
+                     "# TYPE madang_worker_connections gauge\n");
+    size_t len = (size_t)n;
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        uint64_t count = atomic_load_explicit(&server->workers[i].metrics[MDG_METRIC_connections],
+                                              memory_order_relaxed);
+        n = snprintf(out + len, size - len, "madang_worker_connections{worker=\"%u\"} %llu\n", i,
+                     (unsigned long long)count);
+        len += (size_t)n;
+        assert(len < size);
+    }
+    return len;
+}
+
 static int on_metrics(struct mdg_exchange *x, void *arg)
 {
     struct madang *server = mdg_mounted(arg)->worker->server;
@@ -72,6 +90,7 @@ static int on_metrics(struct mdg_exchange *x, void *arg)
                              metrics[i].name, (unsigned long long)sum);
         assert(len < sizeof body);
     }
+    len += write_spread(server, body + len, sizeof body - len);
     len += (size_t)snprintf(body + len, sizeof body - len,
                             "# HELP madang_workers Worker threads.\n# TYPE madang_workers gauge\n"
                             "madang_workers %u\n"

@@ -1,12 +1,13 @@
 /* Listening, and finding out from the first bytes what a new connection speaks. */
+#include "server/ports.h"
 #include "codec/proxy.h"
 #include "net/listener.h"
 #include "net/net.h"
 #include "net/sniff.h"
 #include "net/stream.h"
 #include "net/tls.h"
-#include "server/server.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -156,12 +157,9 @@ static const struct mdg_stream_user first_bytes_user = {
     .on_close = on_nothing,
 };
 
-static void on_accept(struct mdg_listener *l, struct mdg_stream *s, void *arg)
+static void begin(struct mdg_port_slot *port, struct mdg_stream *s)
 {
-    struct mdg_port_slot *port = arg;
     struct mdg_worker *w = port->worker;
-    (void)l;
-    mdg_stream_adopt(s, &first_bytes_user, port);
     if (port->bind->kind == MDG_BIND_LINE || port->bind->kind == MDG_BIND_STOMP) {
         enum mdg_sniffed what =
             port->bind->kind == MDG_BIND_LINE ? MDG_SNIFF_LINE : MDG_SNIFF_STOMP;
@@ -170,6 +168,35 @@ static void on_accept(struct mdg_listener *l, struct mdg_stream *s, void *arg)
         return;
     }
     mdg_stream_set_timeout(s, (uint32_t)w->server->params.greet_delay_s);
+}
+
+static void on_accept(struct mdg_listener *l, struct mdg_stream *s, void *arg)
+{
+    struct mdg_port_slot *port = arg;
+    (void)l;
+    mdg_stream_adopt(s, &first_bytes_user, port);
+    if (port->worker->server->worker_count > 1 &&
+        mdg_spread(port->worker, s, (size_t)(port - port->worker->ports)))
+        return;
+    begin(port, s);
+}
+
+struct mdg_port_slot *mdg_port_of(struct mdg_worker *w, size_t index)
+{
+    return index < w->listener_count ? &w->ports[index] : NULL;
+}
+
+struct mdg_worker *mdg_port_worker(const struct mdg_port_slot *port)
+{
+    return port->worker;
+}
+
+int mdg_port_attach(struct mdg_port_slot *port, struct mdg_moved *m, struct mdg_stream **out)
+{
+    int err = mdg_stream_attach(port->worker->net, m, &first_bytes_user, port, out);
+    if (err == 0)
+        begin(port, *out);
+    return err;
 }
 
 static void on_notice(struct mdg_listener *l, enum mdg_listener_notice n, int err, void *arg)
@@ -238,6 +265,12 @@ static int open_listener(struct mdg_worker *w, struct mdg_bind *b)
         .reuse_port = w->server->worker_count > 1 && !b->is_unix,
     };
     *slot = (struct mdg_port_slot){w, b};
+    if (b->inherited_fd) {
+        /* One queue for all workers: each listens on a descriptor of its own for it. */
+        config.inherited_fd = fcntl(b->inherited_fd, F_DUPFD_CLOEXEC, 3);
+        if (config.inherited_fd < 0)
+            return -errno;
+    }
     int err =
         mdg_listener_new(w->net, &config, &listener_user, slot, &w->listeners[w->listener_count]);
     if (err < 0)
@@ -251,7 +284,7 @@ static int open_bind(struct madang *server, struct mdg_bind *b)
 {
     if (b->kind == MDG_BIND_UDP)
         return 0; /* udp.c of this folder listens there */
-    int err = b->is_unix ? 0 : probe_port(&b->addr);
+    int err = b->is_unix || b->inherited_fd ? 0 : probe_port(&b->addr);
     /* A unix socket has one listener; its worker serves all who come there. */
     unsigned workers = b->is_unix ? 1 : server->worker_count;
     for (unsigned i = 0; err == 0 && i < workers; i++)

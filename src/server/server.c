@@ -1,10 +1,11 @@
 /* The life of a server: from a configuration to running workers and back. */
 #include "server/server.h"
 #include "broker/workers.h"
-#include "server/sockjs.h"
 #include "net/net.h"
 #include "net/tls.h"
+#include "server/sockjs.h"
 #include "server/stomp.h"
+#include "server/systemd.h"
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -61,10 +62,29 @@ void mdg_server_on_fini(struct madang *server, void (*fini)(struct mdg_worker *w
     server->free_args[server->free_hook_count++] = arg;
 }
 
+/* Sockets that systemd passed on take the place of the default address. */
+static int take_sockets(struct madang *server)
+{
+    int n = server->params.signals && !server->params.listen.replaced ? mdg_systemd_sockets() : 0;
+    if (n == 0)
+        return 0;
+    server->binds = calloc((size_t)n, sizeof *server->binds);
+    if (!server->binds)
+        return MDG_E_NO_MEMORY;
+    for (int i = 0; i < n; i++) {
+        struct mdg_bind *b = &server->binds[server->bind_count++];
+        *b = (struct mdg_bind){.kind = MDG_BIND_ALL, .inherited_fd = MDG_SYSTEMD_FIRST_FD + i};
+    }
+    return n;
+}
+
 static int parse_binds(struct madang *server)
 {
     const struct mdg_strings *listen = &server->params.listen;
     char why[300];
+    int taken = take_sockets(server);
+    if (taken != 0)
+        return taken < 0 ? taken : 0;
     server->binds = calloc(listen->len ? listen->len : 1, sizeof *server->binds);
     if (!server->binds)
         return MDG_E_NO_MEMORY;
@@ -304,6 +324,8 @@ int madang_start(struct madang *server)
         return err;
     }
     say_started(server);
+    if (server->params.signals)
+        mdg_systemd_notify("READY=1");
     return 0;
 }
 
@@ -339,6 +361,7 @@ static void wait_for_signals(struct madang *server, const sigset_t *set)
         } else if (got == SIGTERM || got == SIGINT) {
             bool again = atomic_load(&server->state) == MDG_SERVER_STOPPING;
             mdg_log(&server->log, MDG_LOG_INFO, again ? "stopping at once" : "stopping", NULL);
+            mdg_systemd_notify("STOPPING=1");
             madang_stop(server);
             for (unsigned i = 0; again && i < server->worker_count; i++)
                 mdg_loop_stop(server->workers[i].loop);

@@ -100,6 +100,7 @@ struct mdg_worker {
     uint64_t grace_until_ms;
     struct work *delayed; /* madang_after; the first worker's */
     bool stopping;
+    atomic_uint_fast64_t load, incoming; /* spread.c: connections here, and on their way here */
     atomic_uint_fast64_t metrics[MDG_METRICS]; /* read by whichever worker serves /metrics */
 };
 

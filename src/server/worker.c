@@ -3,6 +3,7 @@
 #include "net/net.h"
 #include "net/stream.h"
 #include "server/api_ws.h"
+#include "server/ports.h"
 #include "server/sockjs.h"
 #include "server/stomp.h"
 #include <errno.h>
@@ -48,6 +49,7 @@ static void on_tick(struct mdg_timer *t, void *arg)
     mdg_hub_set_time(w->hub, mdg_loop_now_ms(w->loop), mdg_loop_unix_ms(w->loop));
     mdg_hub_tick(w->hub);
     mdg_metrics_publish(w);
+    mdg_spread_count(w);
     mdg_timer_start(w->loop, t, TICK_MS);
 }
 

@@ -90,6 +90,21 @@ static void test_a_burst_is_one_delivery_per_member(void **state)
     free(f);
 }
 
+static void hears_itself(struct fixture *f)
+{
+    kit_in(&f->ann, "lobby");
+    publish(f, "lobby", "hello");
+    kit_run(&f->kit);
+    const char *said = kit_said(&f->ann);
+    assert_non_null(strstr(said, "lobby@1 hello\n"));
+}
+
+static void test_what_is_published_right_after_a_join_reaches_the_joiner(void **state)
+{
+    (void)state;
+    for_each_count(hears_itself, NULL);
+}
+
 static void history_and_resume(struct fixture *f)
 {
     struct mdg_member *m;
@@ -913,6 +928,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_messages_reach_all_members_in_order),
+        cmocka_unit_test(test_what_is_published_right_after_a_join_reaches_the_joiner),
         cmocka_unit_test(test_a_burst_is_one_delivery_per_member),
         cmocka_unit_test(test_newcomers_get_history_and_an_unknown_epoch_is_not_recovered),
         cmocka_unit_test(test_resume_continues_or_names_what_is_missing),

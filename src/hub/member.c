@@ -168,14 +168,27 @@ static void keep_presence(struct mdg_member *m, struct mdg_op *op)
     op->leave = NULL;
 }
 
-/* Where the member starts, and what is told about a resume. */
-static void place_cursor(const struct mdg_channel *c, struct mdg_member *m,
-                         const struct mdg_join_options *o, struct mdg_joined *info)
+/* The seq behind the room's last message when the owner took the join. What was published between
+ * then and its answer (by the joiner itself, in the same turn) comes after it. */
+static uint64_t joined_behind(const struct mdg_channel *c, const struct mdg_op *op)
 {
-    uint64_t first = mdg_channel_first_seq(c), history = o->history;
-    info->at = (struct mdg_position){c->epoch, c->next_seq - 1};
+    uint64_t behind = op->at.seq + 1, first = mdg_channel_first_seq(c);
+    if (op->at.epoch != c->epoch || behind > c->next_seq)
+        return c->next_seq;
+    return behind < first ? first : behind;
+}
+
+/* Where the member starts, and what is told about a resume. */
+static void place_cursor(const struct mdg_channel *c, struct mdg_member *m, const struct mdg_op *op,
+                         struct mdg_joined *info)
+{
+    const struct mdg_join_options *o = &op->options;
+    uint64_t first = mdg_channel_first_seq(c), behind = joined_behind(c, op), history = o->history;
+    info->at = (struct mdg_position){c->epoch, behind - 1};
     info->asked_resume = o->resume;
     if (o->resume && o->from.epoch == c->epoch && o->from.seq < c->next_seq) {
+        if (o->from.seq >= behind)
+            info->at.seq = o->from.seq;
         info->recovered = o->from.seq + 1 >= first;
         m->next_seq = info->recovered ? o->from.seq + 1 : first;
         if (!info->recovered) {
@@ -184,7 +197,7 @@ static void place_cursor(const struct mdg_channel *c, struct mdg_member *m,
         }
         return;
     }
-    m->next_seq = c->next_seq - first > history ? c->next_seq - history : first;
+    m->next_seq = behind - first > history ? behind - history : first;
 }
 
 static void refuse(struct mdg_hub *h, struct mdg_member *m, int err)
@@ -232,7 +245,7 @@ void mdg_member_joined(struct mdg_hub *h, struct mdg_op *op)
     if (!users)
         info.user_count = 0;
     keep_presence(m, op);
-    place_cursor(c, m, &op->options, &info);
+    place_cursor(c, m, op, &info);
     m->state = MEMBER_LIVE;
     h->current = m;
     m->session->ops->joined(m, 0, &info);

@@ -123,6 +123,8 @@ static void join(struct mdg_hub *h, struct mdg_op *op)
     /* Without memory for the list the join holds; the newcomer is told the number alone. */
     if (op->err == 0 && mdg_room_list(h, c, op) < 0)
         op->counts_only = true;
+    if (op->err == 0)
+        op->at = (struct mdg_position){c->epoch, c->next_seq - 1};
     mdg_op_answer(h, op);
 }
 

@@ -19,6 +19,8 @@ enum {
 
 static void run_hub(struct mdg_worker *w)
 {
+    if (!w->peers)
+        return;
     mdg_hub_set_time(w->hub, mdg_loop_now_ms(w->loop), mdg_loop_unix_ms(w->loop));
     if (mdg_hub_turn(w->hub))
         mdg_timer_start(w->loop, &w->turn_again, 0);
@@ -279,6 +281,7 @@ void mdg_worker_end(struct mdg_worker *w)
     w->stomp = NULL;
     if (w->peers)
         mdg_peers_free(w->peers);
+    w->peers = NULL; /* the loop still runs what was posted to it, without a turn of the hub */
     mdg_api_work_free(w);
     mdg_loop_free(w->loop);
     w->loop = NULL;

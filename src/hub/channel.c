@@ -241,7 +241,7 @@ void mdg_channel_settle(struct mdg_hub *h, struct mdg_channel *c)
 {
     if (c->flags & CHANNEL_DIRTY)
         return;
-    bool idle = c->member_count == 0 && !c->room;
+    bool idle = c->member_count == 0 && !c->room && !(c->log && c->log->in_flight);
     mdg_list_remove(&c->link);
     c->flags &= (uint16_t)~CHANNEL_IDLE;
     if (!idle)
@@ -289,7 +289,7 @@ static void make_room(struct mdg_hub *h)
             log->touched = false;
         else if (mdg_log_count(log) > 0)
             drop_first(h, log);
-        else
+        else if (log->in_flight == 0)
             free_log(h, log->channel);
     }
 }
@@ -333,7 +333,7 @@ static void age_logs(struct mdg_hub *h)
         mdg_list_remove(at);
         mdg_list_push(&h->logs, at);
         age_log(h, log);
-        if (mdg_log_count(log) == 0 && log->channel->member_count == 0)
+        if (mdg_log_count(log) == 0 && log->channel->member_count == 0 && log->in_flight == 0)
             free_log(h, log->channel);
         if (at == stop)
             break;

@@ -11,6 +11,7 @@
 #include "base/pool.h"
 #include "hub/broker.h"
 #include "hub/hub.h"
+#include "hub/keep.h"
 #include "hub/log.h"
 #include "hub/pattern.h"
 
@@ -37,6 +38,7 @@ enum mdg_op_kind {
     OP_UNSUBSCRIBE, /* this worker has no members any more */
     OP_PATTERN,     /* this worker wants every room that matches, or no longer */
     OP_DIRECT,
+    OP_STORED,   /* to itself: a publication is on the disk, or could not be written */
     OP_APPEND,   /* owner to worker: one message */
     OP_SNAPSHOT, /* owner to worker: the log again, after memory was short */
 };
@@ -102,6 +104,11 @@ struct mdg_op {
     struct mdg_op_room *rooms;
     uint8_t *names;
     size_t room_count;
+
+    /* A publication on its way to the disk. */
+    struct mdg_keep_entry entry_to_store;
+    struct mdg_hub *hub;
+    struct mdg_channel *channel;
 
     uint16_t name_len;
     uint8_t name[];
@@ -235,6 +242,9 @@ struct mdg_hub {
     struct mdg_member *current; /* whose upcall runs; NULL once it left */
     uint32_t budget;            /* deliveries left in this turn */
 
+    struct mdg_keeper *keeper; /* NULL: memory only */
+    uint32_t keep_generation;
+
     struct mdg_ops_queue inbox;   /* to this worker, from itself and others */
     struct mdg_ops_queue *outbox; /* one for each other worker */
     struct mdg_list asked[ASKED_BUCKETS];
@@ -351,7 +361,18 @@ void mdg_owner_resync_lost(struct mdg_hub *h);
 /* From now on that worker gets every message of the room; it is told where they begin. */
 void mdg_owner_feed(struct mdg_hub *h, struct mdg_channel *c, unsigned worker);
 
+/* The next message of the room is safe: into the log and to the members. */
+void mdg_owner_append_safe(struct mdg_hub *h, struct mdg_channel *c, struct mdg_content *content);
+
+/* keep.c */
+/* Begins to write a publication; the room gets it when it is safe. */
+int mdg_keep(struct mdg_hub *h, struct mdg_channel *c, struct mdg_op *op);
+void mdg_kept(struct mdg_hub *h, struct mdg_op *op);
+
 /* replica.c */
+/* Appends the message that has the next seq; without memory it becomes a gap. */
+void mdg_replica_push(struct mdg_hub *h, struct mdg_channel *c, struct mdg_content *content,
+                      uint64_t seq);
 void mdg_asker_handle(struct mdg_hub *h, struct mdg_op *op); /* an answer came back */
 void mdg_replica_append(struct mdg_hub *h, struct mdg_op *op);
 void mdg_replica_snapshot(struct mdg_hub *h, struct mdg_op *op);

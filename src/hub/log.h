@@ -12,6 +12,8 @@ struct mdg_log {
     bool touched;         /* appended to since the last round of the hub's clock hand */
     uint64_t first, next; /* seqs: the oldest kept (== next when empty), the next to come */
     size_t bytes;
+    uint32_t in_flight;   /* messages that a store is writing: not in the log yet */
+    uint64_t flying_next; /* while there are any: the seq of the next to be written */
     struct mdg_list in_hub;
     struct mdg_channel *channel;
 };

@@ -99,11 +99,25 @@ static int append(struct mdg_hub *h, struct mdg_channel *c, struct mdg_content *
     return 0;
 }
 
+void mdg_owner_append_safe(struct mdg_hub *h, struct mdg_channel *c, struct mdg_content *content)
+{
+    uint64_t seq = c->next_seq;
+    mdg_interests_feed(h, c);
+    mdg_replica_push(h, c, content, seq);
+    distribute_to_workers(h, c, content, seq);
+}
+
 static void publish(struct mdg_hub *h, struct mdg_op *op)
 {
     struct mdg_channel *c;
     op->err = mdg_channel_get(h, op->content->channel, &c);
-    if (op->err == 0 && !(op->content->flags & MDG_MSG_VOLATILE))
+    bool keep = h->keeper && h->config.channel.log_count_max > 0 &&
+                !(op->content->flags & MDG_MSG_VOLATILE);
+    if (op->err == 0 && keep) {
+        op->err = mdg_keep(h, c, op);
+        if (op->err == 0)
+            return; /* answered when it is safe */
+    } else if (op->err == 0 && !(op->content->flags & MDG_MSG_VOLATILE))
         op->err = append(h, c, op->content);
     else if (op->err == 0) {
         mdg_interests_feed(h, c);
@@ -322,6 +336,9 @@ void mdg_owner_handle(struct mdg_hub *h, struct mdg_op *op)
         return;
     case OP_DIRECT:
         direct(h, op);
+        return;
+    case OP_STORED:
+        mdg_kept(h, op);
         return;
     case OP_PATTERN:
         mdg_interest_change(h, op);

@@ -3,8 +3,8 @@
 #include "hub/impl.h"
 #include <stdlib.h>
 
-static void push_message(struct mdg_hub *h, struct mdg_channel *c, struct mdg_content *content,
-                         uint64_t seq)
+void mdg_replica_push(struct mdg_hub *h, struct mdg_channel *c, struct mdg_content *content,
+                      uint64_t seq)
 {
     struct mdg_msg *m = NULL;
     bool logged = mdg_channel_log_reserve(h, c) == 0;
@@ -56,7 +56,7 @@ void mdg_replica_append(struct mdg_hub *h, struct mdg_op *op)
                 mdg_msg_unref(m);
             }
         } else if (op->at.seq == c->next_seq) {
-            push_message(h, c, op->content, op->at.seq);
+            mdg_replica_push(h, c, op->content, op->at.seq);
         }
     }
     mdg_op_free(op);
@@ -104,7 +104,7 @@ static void take_snapshot(struct mdg_hub *h, struct mdg_channel *c, const struct
     }
     for (size_t i = 0; i < op->item_count; i++) {
         if (op->items[i].seq == c->next_seq)
-            push_message(h, c, op->items[i].content, op->items[i].seq);
+            mdg_replica_push(h, c, op->items[i].content, op->items[i].seq);
     }
     if (c->next_seq <= op->at.seq) {
         mdg_channel_log_reset(h, c, op->at.seq + 1);
@@ -249,6 +249,7 @@ static void fire(struct mdg_op *op)
     case OP_UNSUBSCRIBE:
     case OP_PATTERN:
     case OP_DIRECT:
+    case OP_STORED:
     case OP_APPEND:
     case OP_SNAPSHOT:
         assert(op->kind == OP_PUBLISH); /* not a question: nobody waits for it */

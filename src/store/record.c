@@ -22,6 +22,13 @@ static void write_slice(struct mdg_writer *w, struct mdg_slice s)
     mdg_write_slice(w, s);
 }
 
+static void write_slices(struct mdg_writer *w, const struct mdg_slice *list, size_t count)
+{
+    write_u32(w, (uint32_t)count);
+    for (size_t i = 0; i < count; i++)
+        write_slice(w, list[i]);
+}
+
 void mdg_record_write(struct mdg_writer *w, const struct mdg_content *c)
 {
     mdg_write_u8(w, VERSION);
@@ -39,6 +46,8 @@ void mdg_record_write(struct mdg_writer *w, const struct mdg_content *c)
         write_slice(w, c->headers[i].name);
         write_slice(w, c->headers[i].value);
     }
+    write_slices(w, c->except_channels, c->except_channel_count);
+    write_slices(w, c->union_channels, c->union_channel_count);
     write_u32(w, c->part_count);
     for (size_t i = 0; i < c->part_count; i++)
         write_slice(w, mdg_chunk_slice(&c->parts[i]));
@@ -104,6 +113,43 @@ static int read_parts(struct reader *r, struct mdg_msg_draft *draft)
     return 0;
 }
 
+/* Rooms in which a message must not be seen, or must be seen once. The caller frees the list. */
+static int read_slices(struct reader *r, const struct mdg_slice **out, size_t *count)
+{
+    *count = (size_t)read_number(r, 4);
+    if (r->bad || *count > UINT16_MAX)
+        return MDG_E_SYNTAX;
+    struct mdg_slice *list = calloc(*count + 1, sizeof *list);
+    if (!list)
+        return MDG_E_NO_MEMORY;
+    for (size_t i = 0; i < *count; i++)
+        list[i] = read_slice(r);
+    *out = list;
+    return 0;
+}
+
+/* Takes the draft's parts over in every case. */
+static int make_content(struct mdg_msg_draft *draft, struct mdg_slice sender, bool guest,
+                        uint64_t unix_ms, struct mdg_content **out)
+{
+    struct mdg_principal *who = sender.len ? mdg_principal_new(sender, guest, 0, 0) : NULL;
+    struct mdg_chunk *parts = draft->parts;
+    size_t part_count = draft->part_count;
+    draft->sender = who;
+    int err = sender.len && !who ? MDG_E_NO_MEMORY : mdg_content_new(draft, unix_ms, out);
+    mdg_principal_unref(who);
+    if (err < 0)
+        drop_parts(parts, part_count);
+    else
+        free(parts);
+    return err;
+}
+
+static void free_slices(const struct mdg_slice *list)
+{
+    free((void *)(uintptr_t)list);
+}
+
 int mdg_record_read(struct mdg_slice bytes, struct mdg_content **out)
 {
     struct reader r = {bytes.data, bytes.data + bytes.len, false};
@@ -127,18 +173,14 @@ int mdg_record_read(struct mdg_slice bytes, struct mdg_content **out)
         headers[i].name = read_slice(&r);
         headers[i].value = read_slice(&r);
     }
-    int err = read_parts(&r, &draft);
-    if (err < 0)
-        return err;
-    struct mdg_principal *who = sender.len ? mdg_principal_new(sender, guest, 0, 0) : NULL;
-    draft.sender = who;
-    struct mdg_chunk *parts = draft.parts;
-    size_t part_count = draft.part_count;
-    err = sender.len && !who ? MDG_E_NO_MEMORY : mdg_content_new(&draft, unix_ms, out);
-    mdg_principal_unref(who);
-    if (err < 0)
-        drop_parts(parts, part_count);
-    else
-        free(parts);
+    int err = read_slices(&r, &draft.except_channels, &draft.except_channel_count);
+    if (err == 0)
+        err = read_slices(&r, &draft.union_channels, &draft.union_channel_count);
+    if (err == 0)
+        err = read_parts(&r, &draft);
+    if (err == 0)
+        err = make_content(&draft, sender, guest, unix_ms, out);
+    free_slices(draft.except_channels);
+    free_slices(draft.union_channels);
     return err;
 }

@@ -342,6 +342,11 @@ static int publish_union(struct mdg_hub *h, struct mdg_content *content, mdg_pub
     return 0;
 }
 
+void mdg_hub_refuse(struct mdg_hub *h, bool refuse)
+{
+    h->refusing = refuse;
+}
+
 int mdg_hub_publish(struct mdg_hub *h, struct mdg_content *content, mdg_published_fn done,
                     void *arg)
 {
@@ -351,6 +356,10 @@ int mdg_hub_publish(struct mdg_hub *h, struct mdg_content *content, mdg_publishe
     if (!ok) {
         mdg_content_unref(content);
         return MDG_E_SYNTAX;
+    }
+    if (h->refusing) {
+        mdg_content_unref(content);
+        return MDG_E_FULL;
     }
     if (content->union_channel_count > 0)
         return publish_union(h, content, done, arg);

@@ -175,6 +175,8 @@ typedef void (*mdg_published_fn)(void *arg, int err, struct mdg_position at);
 /* Takes the content's reference over in every case. MDG_E_SYNTAX, MDG_E_FULL, MDG_E_NO_MEMORY. */
 int mdg_hub_publish(struct mdg_hub *h, struct mdg_content *content, mdg_published_fn done,
                     void *arg) MDG_NODISCARD;
+/* Memory is short: every publication is refused with MDG_E_FULL until it is taken back. */
+void mdg_hub_refuse(struct mdg_hub *h, bool refuse);
 /* To one session, on whatever worker it lives, as ops->direct. Takes the reference over. */
 int mdg_hub_send(struct mdg_hub *h, uint64_t session, struct mdg_content *content) MDG_NODISCARD;
 

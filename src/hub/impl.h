@@ -216,6 +216,7 @@ struct mdg_hub {
     void (*pending_fn)(void *arg);
     void *pending_arg;
     bool pending, in_turn;
+    bool refusing; /* memory is short: no publication is taken */
 
     struct mdg_channel **channels;
     uint32_t channel_mask, channel_count;

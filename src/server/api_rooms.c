@@ -147,7 +147,7 @@ static int become_member(struct mdg_handle *h, struct mdg_api_peer **out)
 
 static int join_here(struct mdg_worker *w, madang_peer id, struct mdg_slice room)
 {
-    struct mdg_handle *h = mdg_handle_find(&w->clients, id);
+    struct mdg_handle *h = mdg_api_find(w, id);
     struct mdg_api_peer *peer;
     struct mdg_member *member;
     struct mdg_join_options options = {.hidden = true};
@@ -164,7 +164,7 @@ static int join_here(struct mdg_worker *w, madang_peer id, struct mdg_slice room
 
 static int leave_here(struct mdg_worker *w, madang_peer id, struct mdg_slice room)
 {
-    struct mdg_handle *h = mdg_handle_find(&w->clients, id);
+    struct mdg_handle *h = mdg_api_find(w, id);
     struct mdg_api_peer *peer = h ? mdg_api_peer(h, false) : NULL;
     if (!h)
         return MDG_E_CLOSED;

@@ -62,9 +62,11 @@ void mdg_api_on_close(struct mdg_handle *h, int code, struct mdg_slice reason)
     if (len)
         memcpy(text, reason.data, len);
     text[len] = '\0';
-    /* The peer is still known to madang_user and to its rooms inside the handler. */
+    /* Inside the handler madang_user still works; everything else finds that the peer is gone. */
+    w->ending = h;
     if (m->handlers.on_close)
         m->handlers.on_close(w->server, mdg_handle_id(h), code, text, len, m->arg);
+    w->ending = NULL;
     free(peer_of(h));
     mdg_handle_free(&w->clients, h);
 }
@@ -121,7 +123,14 @@ static void on_held_abort(struct mdg_exchange *x)
     mdg_handle_free(&w->held, h);
 }
 
-static const struct mdg_http_handler held_handler = {.on_abort = on_held_abort};
+static int on_held(struct mdg_exchange *x, void *arg)
+{
+    mdg_exchange_set_arg(x, arg);
+    return 0;
+}
+
+static const struct mdg_http_handler held_handler = {.on_request = on_held,
+                                                     .on_abort = on_held_abort};
 
 static int hold(struct mdg_worker *w, struct mdg_exchange *x, struct madang_request *request,
                 struct mdg_ws_mount *m)
@@ -129,8 +138,7 @@ static int hold(struct mdg_worker *w, struct mdg_exchange *x, struct madang_requ
     (void)w;
     request->held->tag = m;
     mdg_exchange_set_arg(x, request->held);
-    mdg_exchange_set_handler(x, &held_handler);
-    return 0;
+    return 1;
 }
 
 uint64_t madang_request_hold(struct madang_request *request)
@@ -226,6 +234,7 @@ int madang_ws(struct madang *server, const char *path, const struct madang_ws_ha
         return MDG_E_NO_MEMORY;
     m->options = server->ws_defaults;
     m->upgrade = on_upgrade;
+    m->later = &held_handler;
     m->handlers = *handlers;
     m->arg = arg;
     int err = mdg_server_mount_ws(server, path, m);
@@ -293,9 +302,15 @@ struct action {
     uint8_t data[];
 };
 
-static int send_here(struct mdg_worker *w, madang_peer peer, struct mdg_slice data, bool binary)
+struct mdg_handle *mdg_api_find(struct mdg_worker *w, madang_peer peer)
 {
     struct mdg_handle *h = mdg_handle_find(&w->clients, peer);
+    return h == w->ending ? NULL : h;
+}
+
+static int send_here(struct mdg_worker *w, madang_peer peer, struct mdg_slice data, bool binary)
+{
+    struct mdg_handle *h = mdg_api_find(w, peer);
     if (!h)
         return MDG_E_CLOSED;
     struct mdg_unit_meta meta = {.binary = binary, .compress = true};
@@ -304,7 +319,7 @@ static int send_here(struct mdg_worker *w, madang_peer peer, struct mdg_slice da
 
 static int close_here(struct mdg_worker *w, madang_peer peer, int code, struct mdg_slice reason)
 {
-    struct mdg_handle *h = mdg_handle_find(&w->clients, peer);
+    struct mdg_handle *h = mdg_api_find(w, peer);
     if (!h)
         return MDG_E_CLOSED;
     mdg_link_close(h->what, code, reason);
@@ -386,7 +401,7 @@ size_t madang_queued(struct madang *server, madang_peer peer)
 void madang_set_user(struct madang *server, madang_peer peer, void *user)
 {
     struct mdg_handle *h = find_here(server, peer);
-    struct mdg_api_peer *extra = h ? mdg_api_peer(h, true) : NULL;
+    struct mdg_api_peer *extra = h ? mdg_api_peer(h, user != NULL) : NULL;
     if (extra)
         extra->user = user;
 }

@@ -35,6 +35,8 @@ struct mdg_api_peer {
 struct mdg_api_peer *mdg_api_peer(struct mdg_handle *h, bool make);
 /* The worker that a handle names; NULL when there is none, or before the start. */
 struct mdg_worker *mdg_api_worker(struct madang *server, uint64_t id);
+/* The peer's place, unless it is gone or its on_close is running. */
+struct mdg_handle *mdg_api_find(struct mdg_worker *w, madang_peer peer);
 bool mdg_api_is_here(const struct mdg_worker *w);
 
 /* Upcalls of a connection, whichever layer its link reports to. */

@@ -27,17 +27,23 @@ static void refuse_origin(struct mdg_exchange *x)
                                "with --allowed-origins");
 }
 
-static void dispatch_ws(struct mdg_worker *w, struct mdg_exchange *x, struct mdg_ws_mount *m)
+static const struct mdg_http_handler *dispatch_ws(struct mdg_worker *w, struct mdg_exchange *x,
+                                                  struct mdg_ws_mount *m, void **arg)
 {
     struct mdg_slice subprotocol;
     if (!origin_ok(w->server, x)) {
         refuse_origin(x);
-        return;
+        return NULL;
     }
     if (mdg_ws_check(x, &m->options, &subprotocol) < 0)
-        return;
-    if (m->upgrade(w, x, m, subprotocol) < 0)
+        return NULL;
+    int answer = m->upgrade(w, x, m, subprotocol);
+    if (answer < 0)
         mdg_exchange_respond_error(x, 500, "internal", "the connection could not be set up");
+    if (answer <= 0)
+        return NULL;
+    *arg = mdg_exchange_arg(x);
+    return m->later;
 }
 
 static const struct mdg_http_handler *dispatch_http(struct mdg_worker *w, struct mdg_exchange *x,
@@ -92,8 +98,7 @@ const struct mdg_http_handler *mdg_dispatch(void *router, struct mdg_exchange *x
     }
     bool only_ws = ws.route && !http.route && !http.other_methods;
     if (ws.route && (only_ws || mdg_ws_wanted(x))) {
-        dispatch_ws(w, x, ws.route->mount);
-        return NULL;
+        return dispatch_ws(w, x, ws.route->mount, arg);
     }
     return dispatch_http(w, x, &http, arg);
 }

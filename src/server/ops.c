@@ -1,10 +1,9 @@
 /* For operators: is it alive, does it take connections, what has it done. */
 #include "dialect/peer.h"
 #include "net/net.h"
+#include "server/memory.h"
 #include "server/mount.h"
-#include <malloc.h>
 #include <stdio.h>
-#include <unistd.h>
 
 static int on_health(struct mdg_exchange *x, void *arg)
 {
@@ -45,17 +44,6 @@ static const struct {
 #include "server/counters.def"
 #undef MDG_COUNTER
 };
-
-static uint64_t rss_bytes(void)
-{
-    unsigned long long pages = 0, resident = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f && fscanf(f, "%llu %llu", &pages, &resident) != 2)
-        resident = 0;
-    if (f)
-        fclose(f);
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
 
 /* One label, with as many values as there are workers. */
 static size_t write_spread(const struct madang *server, char *out, size_t size)
@@ -100,7 +88,7 @@ static int on_metrics(struct mdg_exchange *x, void *arg)
                             "# HELP process_start_time_seconds When the server started.\n"
                             "# TYPE process_start_time_seconds gauge\n"
                             "process_start_time_seconds %llu\n",
-                            server->worker_count, (unsigned long long)rss_bytes(),
+                            server->worker_count, (unsigned long long)mdg_memory_resident(),
                             (unsigned long long)(server->started_unix_ms / 1000));
     mdg_exchange_respond_text(x, 200, "text/plain; version=0.0.4; charset=utf-8",
                               mdg_slice(body, len));

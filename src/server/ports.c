@@ -175,6 +175,10 @@ static void on_accept(struct mdg_listener *l, struct mdg_stream *s, void *arg)
     struct mdg_port_slot *port = arg;
     (void)l;
     mdg_stream_adopt(s, &first_bytes_user, port);
+    if (atomic_load_explicit(&port->worker->server->memory_full, memory_order_relaxed)) {
+        mdg_stream_close(s, MDG_E_NO_MEMORY);
+        return;
+    }
     if (port->worker->server->worker_count > 1 &&
         mdg_spread(port->worker, s, (size_t)(port - port->worker->ports)))
         return;

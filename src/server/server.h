@@ -43,11 +43,13 @@ struct mdg_http_mount {
 };
 
 /* What stands behind a WebSocket endpoint. `upgrade` is called after origin and handshake were
- * found good: it accepts now, later, or refuses. <0: 500. */
+ * found good: it accepts or refuses and returns 0; <0: 500. 1: it is
+ * answered later, and `later` handles it until then; its on_request gets mdg_exchange_arg. */
 struct mdg_ws_mount {
     struct mdg_ws_options options;
     int (*upgrade)(struct mdg_worker *w, struct mdg_exchange *x, struct mdg_ws_mount *m,
                    struct mdg_slice subprotocol);
+    const struct mdg_http_handler *later;
     void *arg;
     struct madang_ws_handlers handlers; /* of the application's endpoints */
     char **subprotocols;                /* owned; options point at them */
@@ -90,6 +92,7 @@ struct mdg_worker {
     size_t listener_count;
     struct mdg_port_slot *ports; /* per listener: which bind it belongs to */
     struct mdg_handles clients;  /* the application's connections */
+    struct mdg_handle *ending;   /* whose on_close is running */
     struct mdg_handles held;     /* handshakes that wait for an answer */
     struct mdg_timer tick;       /* hub housekeeping */
     struct mdg_timer turn_again; /* the hub yielded */
@@ -137,6 +140,7 @@ struct madang {
     unsigned worker_count;
     struct mdg_workers *brokers; /* the workers as each other's brokers */
     atomic_int state;            /* enum mdg_server_state */
+    atomic_bool memory_full;     /* memory.c */
     atomic_uint workers_alive;   /* that still have connections to end */
     uint64_t started_unix_ms;
     void (*shutdown_hooks[8])(struct mdg_worker *w, void *arg); /* carriers close their peers */

@@ -3,6 +3,7 @@
 #include "net/net.h"
 #include "net/stream.h"
 #include "server/api_ws.h"
+#include "server/memory.h"
 #include "server/ports.h"
 #include "server/sockjs.h"
 #include "server/stomp.h"
@@ -52,6 +53,7 @@ static void on_tick(struct mdg_timer *t, void *arg)
     mdg_hub_tick(w->hub);
     mdg_metrics_publish(w);
     mdg_spread_count(w);
+    mdg_memory_tick(w);
     mdg_timer_start(w->loop, t, TICK_MS);
 }
 

@@ -16,6 +16,8 @@ void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 void *__wrap_aligned_alloc(size_t align, size_t size);
 void __wrap_free(void *block);
+char *__wrap_strdup(const char *text);
+char *__wrap_strndup(const char *text, size_t max);
 
 static struct {
     long fail_at; /* 0: never */
@@ -63,6 +65,22 @@ void *__wrap_realloc(void *old, size_t size)
 void *__wrap_aligned_alloc(size_t align, size_t size)
 {
     return fails() ? NULL : alive(__real_aligned_alloc(align, size));
+}
+
+char *__wrap_strndup(const char *text, size_t max)
+{
+    size_t len = strnlen(text, max);
+    char *copy = __wrap_malloc(len + 1);
+    if (copy) {
+        memcpy(copy, text, len);
+        copy[len] = '\0';
+    }
+    return copy;
+}
+
+char *__wrap_strdup(const char *text)
+{
+    return __wrap_strndup(text, strlen(text));
 }
 
 void __wrap_free(void *block)

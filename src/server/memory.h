@@ -1,0 +1,12 @@
+/* The bound on the memory of the whole process (memory_bytes_max). */
+#ifndef MDG_MEMORY_H
+#define MDG_MEMORY_H
+
+#include "server/server.h"
+
+/* Resident memory of the process in bytes; 0: unknown. */
+uint64_t mdg_memory_resident(void);
+/* Every tick on each worker. The first one looks; all of them act. */
+void mdg_memory_tick(struct mdg_worker *w);
+
+#endif

@@ -267,6 +267,7 @@ void mdg_worker_join(struct mdg_worker *w)
 void mdg_worker_end(struct mdg_worker *w)
 {
     assert(!w->has_thread);
+    w->stopping = true; /* a stop that is still posted finds nothing to do */
     if (w->net)
         mdg_ports_close(w);
     for (size_t i = 0; w->server && i < w->server->fini_hook_count; i++)

@@ -13,7 +13,7 @@ struct holder {
     uint64_t free_at_ms; /* valid while uses is 0 */
     uint32_t uses;
     uint8_t len;
-    uint8_t folded[MDG_NAME_BYTES_MAX];
+    uint8_t folded[];
 };
 
 struct mdg_names {
@@ -141,7 +141,7 @@ static int use_locked(struct mdg_names *n, struct mdg_slice key, uint64_t owner,
     if (!h) {
         if (n->map.len >= NAMES_MAX)
             return MDG_E_FULL;
-        h = calloc(1, sizeof *h);
+        h = calloc(1, sizeof *h + key.len);
         if (!h)
             return MDG_E_NO_MEMORY;
         h->len = (uint8_t)key.len;

@@ -3,6 +3,7 @@
 #include "broker/workers.h"
 #include "net/net.h"
 #include "net/tls.h"
+#include "server/room_store.h"
 #include "server/sockjs.h"
 #include "server/stomp.h"
 #include "server/systemd.h"
@@ -315,6 +316,8 @@ int madang_start(struct madang *server)
     if (err == 0)
         err = make_workers(server);
     if (err == 0)
+        err = mdg_room_store_open(server);
+    if (err == 0)
         err = mdg_ports_open(server);
     if (err == 0)
         err = spawn_workers(server);
@@ -408,8 +411,10 @@ void madang_free(struct madang *server)
     madang_stop(server);
     for (unsigned i = 0; server->workers && i < server->worker_count; i++)
         mdg_worker_join(&server->workers[i]);
+    mdg_room_store_stop(server->room_store);
     for (unsigned i = 0; server->workers && i < server->worker_count; i++)
         mdg_worker_end(&server->workers[i]);
+    mdg_room_store_free(server->room_store);
     for (unsigned i = 0; server->workers && i < server->worker_count; i++)
         mdg_worker_fini(&server->workers[i]);
     free(server->workers);

@@ -24,6 +24,7 @@ struct mdg_accounts;
 struct mdg_cidr;
 struct mdg_listener;
 struct mdg_net;
+struct mdg_room_store;
 struct mdg_stomp_part;
 struct mdg_stomp_shared;
 struct mdg_sockjs_here;
@@ -138,10 +139,11 @@ struct madang {
     struct mdg_stomp_shared *stomp;   /* NULL: not mounted */
     struct mdg_worker *workers;
     unsigned worker_count;
-    struct mdg_workers *brokers; /* the workers as each other's brokers */
-    atomic_int state;            /* enum mdg_server_state */
-    atomic_bool memory_full;     /* memory.c */
-    atomic_uint workers_alive;   /* that still have connections to end */
+    struct mdg_workers *brokers;       /* the workers as each other's brokers */
+    struct mdg_room_store *room_store; /* NULL: rooms live in memory only */
+    atomic_int state;                  /* enum mdg_server_state */
+    atomic_bool memory_full;           /* memory.c */
+    atomic_uint workers_alive;         /* that still have connections to end */
     uint64_t started_unix_ms;
     void (*shutdown_hooks[8])(struct mdg_worker *w, void *arg); /* carriers close their peers */
     void *shutdown_args[8];

@@ -1,0 +1,65 @@
+// Rooms in a store: what was acknowledged is there after the process was killed at any moment.
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { test } from "./lib/harness.mjs";
+import { stateFolder } from "./lib/server.mjs";
+
+async function publish(server, text) {
+  const answer = await fetch(`${server.url}/publish?room=lobby`, {
+    method: "POST", body: text, headers: { "Content-Type": "text/plain" },
+  });
+  assert.equal(answer.status, 200);
+  return answer.json();
+}
+
+async function poll(server, after) {
+  const query = after ? `&after=${after}` : "";
+  return (await fetch(`${server.url}/poll?room=lobby${query}`)).json();
+}
+
+test("after kill -9 every acknowledged message is there, and a client goes on where it was", async (t) => {
+  const state = stateFolder(t);
+  const args = ["--store", join(state, "rooms.db")];
+  const acked = [];
+  let cursor = null;
+  for (let round = 0; round < 3; round++) {
+    const server = await t.server({ args, state });
+    const stop = sleep(100 + round * 70).then(() => server.program.signal("SIGKILL")); // in the middle of a publication
+    try {
+      for (let n = 0; ; n++) {
+        const text = `${round}.${n}`;
+        const ack = await publish(server, text);
+        acked.push({ ...ack, text });
+        if (n === 3) cursor = `${ack.epoch}:${ack.seq}`;
+      }
+    } catch (error) {
+      if (error instanceof assert.AssertionError) throw error; // the connection broke: killed
+    }
+    await stop;
+    await server.program.exited;
+
+    const again = await t.server({ args, state });
+    const seqs = acked.map((a) => a.seq);
+    assert.deepEqual(seqs, [...seqs].sort((a, b) => a - b), "in order");
+    assert.equal(new Set(acked.map((a) => a.epoch)).size, 1, "one epoch");
+    const { messages } = await poll(again);
+    const have = new Map(messages.map((m) => [m.seq, m.text]));
+    for (const a of acked.slice(-messages.length + 1)) assert.equal(have.get(a.seq), a.text);
+    const missed = await poll(again, cursor);
+    assert.notEqual(missed.recovered, false);
+    assert.equal(missed.messages[0].seq, Number(cursor.split(":")[1]) + 1);
+    await again.stop();
+  }
+});
+
+test("a second server on the same store refuses to start and says why", { once: true }, async (t) => {
+  const state = stateFolder(t);
+  const args = ["--store", join(state, "rooms.db")];
+  await t.server({ args, state });
+  const second = await t.server({ args, state, expectExit: true });
+  const { code } = await second.program.exited;
+  assert.notEqual(code, 0);
+  assert.match(second.output, /another process uses this store/);
+});

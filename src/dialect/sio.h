@@ -31,6 +31,7 @@ struct mdg_sio_options {
     uint32_t namespaces_max;      /* of one worker; attack: dynamic ones */
     bool keep_handshake;          /* path, query, address, time */
     bool keep_headers;            /* and the headers: some hundred bytes a client */
+    bool foreign_args;            /* see the hook of that name */
     bool recovery;
     bool recover_without_offset; /* a pid alone is enough: the server knows the position */
     uint32_t recovery_ms;        /* how long a session without connection is kept (2 min) */
@@ -67,9 +68,13 @@ struct mdg_sio_hooks {
     /* Frees what the application keeps with the socket. */
     void (*on_gone)(void *arg, struct mdg_sio_socket *s);
     /* A message of a room that was not published as Socket.IO arguments (text, JSON, binary of
-     * other protocols): writes the array behind the event's name. Returns false for the standard
-     * one: the text, value or bytes alone. */
-    bool (*foreign_args)(void *arg, const struct mdg_msg *m, struct mdg_writer *w);
+     * other protocols, presence): writes the array behind the event's name, "message" or
+     * "presence"; no attachments follow. Only with options->foreign_args; else the argument is the
+     * text, value or bytes alone, and there is no word of presence. */
+    void (*foreign_args)(void *arg, const struct mdg_msg *m, struct mdg_writer *w);
+    /* A join of the application's own (mdg_hub_join on the socket's session with a cookie). */
+    void (*on_joined)(void *arg, struct mdg_sio_socket *s, struct mdg_member *m, int err,
+                      const struct mdg_joined *info);
     /* A message that is about to go out to this socket. */
     void (*on_outgoing)(void *arg, struct mdg_sio_socket *s, const struct mdg_content *c);
     void (*random)(void *arg, void *out, size_t len);

@@ -54,10 +54,11 @@ int mdg_sio_emit(struct mdg_sio_socket *s, const struct mdg_sio_emit *e)
     if (err < 0)
         return err;
     uint64_t offset = sio_offset_of(w, content);
+    const struct mdg_msg msg = {.content = content};
     if (s->state == SIO_CONNECTED)
-        err = sio_send_content(s, content, offset);
+        err = sio_send_message(s, &msg, offset);
     if (err == 0)
-        sio_recovery_note(s, content, offset);
+        sio_recovery_note(s, &msg, offset);
     mdg_content_unref(content);
     return err == MDG_E_FULL && e->is_volatile ? 0 : err;
 }

@@ -147,19 +147,6 @@ int sio_send_packet(struct mdg_sio_socket *s, enum mdg_sio_type type, const uint
     return err;
 }
 
-/* How many binary messages follow the text of this message. */
-static size_t attachments_of(const struct mdg_content *c)
-{
-    if (c->kind == MDG_MSG_ARGS)
-        return c->part_count - 1u;
-    return c->kind == MDG_MSG_BINARY ? c->part_count : 0;
-}
-
-static const struct mdg_chunk *attachment_of(const struct mdg_content *c, size_t i)
-{
-    return c->kind == MDG_MSG_ARGS ? &c->parts[i + 1] : &c->parts[i];
-}
-
 /* What other protocols published, as arguments of an event: the text, the value, the bytes. */
 static void write_foreign(struct mdg_writer *w, const struct mdg_content *c)
 {
@@ -178,32 +165,52 @@ struct shape {
     struct mdg_sio_worker *w;
     struct mdg_slice nsp;
     const struct mdg_content *content;
-    const struct mdg_msg *msg; /* NULL: private */
+    const struct mdg_msg *msg;
     const uint64_t *offset;
+    bool own; /* the application writes the arguments of this one */
 };
+
+/* How many binary messages follow the text of this message. */
+static size_t attachments_of(const struct shape *sh)
+{
+    const struct mdg_content *c = sh->content;
+    if (sh->own)
+        return 0;
+    if (c->kind == MDG_MSG_ARGS)
+        return c->part_count - 1u;
+    return c->kind == MDG_MSG_BINARY ? c->part_count : 0;
+}
+
+static const struct mdg_chunk *attachment_of(const struct mdg_content *c, size_t i)
+{
+    return c->kind == MDG_MSG_ARGS ? &c->parts[i + 1] : &c->parts[i];
+}
 
 static int write_content(struct mdg_writer *w, const struct shape *sh)
 {
     const struct mdg_content *c = sh->content;
     const struct mdg_sio_hooks *hooks = sh->w->hooks;
-    size_t n = attachments_of(c);
-    struct mdg_slice event = c->event.len ? c->event : MDG_SLICE_LIT("message");
+    size_t n = attachments_of(sh);
+    struct mdg_slice event = c->kind == MDG_MSG_PRESENCE ? MDG_SLICE_LIT("presence")
+                             : c->event.len && !sh->own  ? c->event
+                                                         : MDG_SLICE_LIT("message");
     struct mdg_slice args = mdg_chunk_slice(&c->parts[0]);
     struct mdg_buf room;
     mdg_buf_init(&room, 1);
     if (c->kind != MDG_MSG_ARGS) {
         struct mdg_writer a;
         mdg_writer_init(&a, NULL, 0);
-        bool own = sh->msg && hooks->foreign_args && hooks->foreign_args(sh->w->arg, sh->msg, &a);
-        if (!own)
+        if (sh->own)
+            hooks->foreign_args(sh->w->arg, sh->msg, &a);
+        else
             write_foreign(&a, c);
         size_t need = a.len;
         mdg_buf_init(&room, need);
         if (mdg_buf_reserve(&room, need) < 0)
             return MDG_E_NO_MEMORY;
         mdg_writer_init(&a, room.data, need);
-        if (own)
-            (void)hooks->foreign_args(sh->w->arg, sh->msg, &a);
+        if (sh->own)
+            hooks->foreign_args(sh->w->arg, sh->msg, &a);
         else
             write_foreign(&a, c);
         args = mdg_slice(room.data, a.len);
@@ -235,12 +242,12 @@ static int content_text(const struct shape *sh, struct mdg_buf *out)
     return err;
 }
 
-static struct mdg_slice *attachment_slices(const struct mdg_content *c, struct mdg_slice *few)
+static struct mdg_slice *attachment_slices(const struct shape *sh, struct mdg_slice *few)
 {
-    size_t n = attachments_of(c);
+    size_t n = attachments_of(sh);
     struct mdg_slice *slices = n > UNITS_ON_STACK ? malloc(n * sizeof *slices) : few;
     for (size_t i = 0; slices && i < n; i++)
-        slices[i] = mdg_chunk_slice(attachment_of(c, i));
+        slices[i] = mdg_chunk_slice(attachment_of(sh->content, i));
     return slices;
 }
 
@@ -256,8 +263,8 @@ static int send_shape(struct mdg_sio_socket *s, const struct shape *sh)
     int err = content_text(sh, &text);
     if (err < 0)
         return err;
-    struct mdg_slice *slices = attachment_slices(sh->content, few);
-    err = slices ? send_units(s->client, mdg_buf_slice(&text), slices, attachments_of(sh->content))
+    struct mdg_slice *slices = attachment_slices(sh, few);
+    err = slices ? send_units(s->client, mdg_buf_slice(&text), slices, attachments_of(sh))
                  : MDG_E_NO_MEMORY;
     if (slices != few)
         free(slices);
@@ -265,9 +272,15 @@ static int send_shape(struct mdg_sio_socket *s, const struct shape *sh)
     return err;
 }
 
-int sio_send_content(struct mdg_sio_socket *s, const struct mdg_content *c, uint64_t offset)
+static bool is_own(const struct mdg_sio_worker *w, const struct mdg_msg *msg)
 {
-    const struct shape sh = {s->nsp->w, sio_nsp_name(s->nsp), c, NULL, offset_wanted(s, &offset)};
+    return msg->content->kind != MDG_MSG_ARGS && w->options->foreign_args;
+}
+
+int sio_send_message(struct mdg_sio_socket *s, const struct mdg_msg *m, uint64_t offset)
+{
+    const struct shape sh = {s->nsp->w, sio_nsp_name(s->nsp),      m->content,
+                             m,         offset_wanted(s, &offset), is_own(s->nsp->w, m)};
     return send_shape(s, &sh);
 }
 
@@ -289,11 +302,11 @@ static struct mdg_encoding *encode(const struct shape *sh, const struct mdg_fram
 {
     struct mdg_buf text;
     struct mdg_slice few[UNITS_ON_STACK], *slices;
-    size_t n = attachments_of(sh->content);
+    size_t n = attachments_of(sh);
     if (content_text(sh, &text) < 0)
         return NULL;
     struct mdg_encoding *e = mdg_encoding_new((uint16_t)(n + 1));
-    slices = attachment_slices(sh->content, few);
+    slices = attachment_slices(sh, few);
     if (e && (!slices || frame_all(f, mdg_buf_slice(&text), slices, n, e->chunks) < 0)) {
         free(e);
         e = NULL;
@@ -328,12 +341,20 @@ static int deliver_one(struct mdg_sio_socket *s, struct mdg_msg *msg)
     struct mdg_sio_worker *w = s->nsp->w;
     struct mdg_sio_client *c = s->client;
     uint64_t offset = s->recovery ? sio_offset_of(w, msg->content) : 0;
+    bool repeatable = msg->content->kind != MDG_MSG_PRESENCE;
+    bool own = is_own(w, msg);
     int err;
+    if (!own && !repeatable)
+        return 0;
     if (s->state == SIO_CONNECTED) {
         const struct mdg_framing *f = c->link ? c->link->framing : NULL;
         int slot = f ? slot_of(w, f, s->recovery != NULL) : -1;
-        const struct shape sh = {w, sio_nsp_name(s->nsp), msg->content, msg,
-                                 offset_wanted(s, &offset)};
+        const struct shape sh = {w,
+                                 sio_nsp_name(s->nsp),
+                                 msg->content,
+                                 msg,
+                                 repeatable ? offset_wanted(s, &offset) : NULL,
+                                 own};
         struct mdg_encoding *e = slot >= 0 ? mdg_msg_encoding(msg, (unsigned)slot) : NULL;
         if (slot >= 0 && !e) {
             e = encode(&sh, f);
@@ -346,8 +367,8 @@ static int deliver_one(struct mdg_sio_socket *s, struct mdg_msg *msg)
         if (err < 0)
             return err;
     }
-    if (s->recovery)
-        sio_recovery_note(s, msg->content, offset);
+    if (s->recovery && repeatable)
+        sio_recovery_note(s, msg, offset);
     return 0;
 }
 
@@ -359,7 +380,7 @@ int sio_deliver(struct mdg_member *m, struct mdg_msg *const *msgs, size_t n)
     if (s->state == SIO_CONNECTING)
         return 0; /* until the middleware has decided */
     for (size_t i = 0; i < n; i++) {
-        if (msgs[i]->content->kind == MDG_MSG_PRESENCE || s->state == SIO_LEAVING)
+        if (s->state == SIO_LEAVING)
             continue;
         if (w->hooks->on_outgoing && s->state == SIO_CONNECTED) {
             w->hooks->on_outgoing(w->arg, s, msgs[i]->content);

@@ -85,7 +85,7 @@ struct sio_ack {
 /* One delivery that recovery can repeat. */
 struct sio_delivery {
     struct mdg_content *content;
-    uint64_t offset;
+    uint64_t offset, epoch, seq;
 };
 
 struct sio_recovery {
@@ -153,7 +153,8 @@ void sio_acks_fail(struct mdg_sio_socket *s, int err);
 int sio_send_packet(struct mdg_sio_socket *s, enum mdg_sio_type type, const uint64_t *id,
                     const struct mdg_sio_emit *e, const uint64_t *offset) MDG_NODISCARD;
 int sio_deliver(struct mdg_member *m, struct mdg_msg *const *msgs, size_t n);
-int sio_send_content(struct mdg_sio_socket *s, const struct mdg_content *c,
+/* A message to this socket alone. */
+int sio_send_message(struct mdg_sio_socket *s, const struct mdg_msg *m,
                      uint64_t offset) MDG_NODISCARD;
 bool sio_emit_ok(const struct mdg_sio_worker *w, const struct mdg_sio_emit *e);
 
@@ -162,7 +163,7 @@ uint64_t sio_offset_of(const struct mdg_sio_worker *w, const struct mdg_content 
 void sio_write_offset(struct mdg_writer *w, uint64_t offset);
 int sio_recovery_new(struct mdg_sio_socket *s) MDG_NODISCARD;
 void sio_recovery_free(struct mdg_sio_socket *s);
-void sio_recovery_note(struct mdg_sio_socket *s, struct mdg_content *c, uint64_t offset);
+void sio_recovery_note(struct mdg_sio_socket *s, const struct mdg_msg *m, uint64_t offset);
 void sio_recovery_park(struct mdg_sio_socket *s);
 /* The socket that this CONNECT's auth names, if it can go on. */
 struct mdg_sio_socket *sio_recovery_find(struct mdg_sio_client *c, struct sio_nsp *nsp,

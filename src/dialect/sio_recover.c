@@ -85,8 +85,9 @@ static bool grow(struct sio_recovery *r, uint32_t max)
     return true;
 }
 
-void sio_recovery_note(struct mdg_sio_socket *s, struct mdg_content *c, uint64_t offset)
+void sio_recovery_note(struct mdg_sio_socket *s, const struct mdg_msg *m, uint64_t offset)
 {
+    struct mdg_content *c = m->content;
     struct sio_recovery *r = s->recovery;
     if (!r || (s->state == SIO_AWAY && (c->flags & MDG_MSG_VOLATILE)))
         return;
@@ -98,7 +99,8 @@ void sio_recovery_note(struct mdg_sio_socket *s, struct mdg_content *c, uint64_t
         r->at = (r->at + 1) % r->cap;
         r->len--;
     }
-    r->ring[(r->at + r->len++) % r->cap] = (struct sio_delivery){mdg_content_ref(c), offset};
+    r->ring[(r->at + r->len++) % r->cap] =
+        (struct sio_delivery){mdg_content_ref(c), offset, m->epoch, m->seq};
 }
 
 void sio_recovery_park(struct mdg_sio_socket *s)
@@ -164,7 +166,8 @@ void sio_recovery_replay(struct mdg_sio_socket *s, uint32_t from)
         const struct sio_delivery *d = &r->ring[(r->at + i) % r->cap];
         if (d->content->flags & MDG_MSG_VOLATILE)
             continue; /* nobody promised those */
-        if (sio_send_content(s, d->content, d->offset) < 0) {
+        const struct mdg_msg m = {.content = d->content, .epoch = d->epoch, .seq = d->seq};
+        if (sio_send_message(s, &m, d->offset) < 0) {
             sio_client_close(s->client, "transport error");
             return;
         }

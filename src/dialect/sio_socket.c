@@ -300,9 +300,10 @@ void mdg_sio_disconnect(struct mdg_sio_socket *s, bool close)
 
 static void on_joined(struct mdg_member *m, int err, const struct mdg_joined *info)
 {
-    (void)m;
-    (void)err;
-    (void)info;
+    struct mdg_sio_socket *s = sio_of_session(m->session);
+    struct mdg_sio_worker *w = s->nsp->w;
+    if (m->cookie && w->hooks->on_joined)
+        w->hooks->on_joined(w->arg, s, m, err, info);
 }
 
 static int on_gap(struct mdg_member *m, uint64_t from, uint64_t to)
@@ -332,9 +333,9 @@ static void on_direct(struct mdg_session *session, struct mdg_msg *m)
     uint64_t offset = sio_offset_of(w, m->content);
     if (s->state == SIO_CONNECTED && w->hooks->on_outgoing)
         w->hooks->on_outgoing(w->arg, s, m->content);
-    if (s->state == SIO_CONNECTED && sio_send_content(s, m->content, offset) < 0)
+    if (s->state == SIO_CONNECTED && sio_send_message(s, m, offset) < 0)
         return; /* a private message waits for nobody */
-    sio_recovery_note(s, m->content, offset);
+    sio_recovery_note(s, m, offset);
 }
 
 const struct mdg_session_ops sio_session_ops = {

@@ -6,8 +6,9 @@
 int madang_mount_all(struct madang *server)
 {
     static int (*const parts[])(struct madang *) = {
-        mdg_mount_ops,  mdg_mount_ui,   mdg_mount_chat,    mdg_mount_echo,   mdg_mount_stomp,
-        mdg_mount_push, mdg_mount_poll, mdg_mount_publish, mdg_mount_sockjs, mdg_mount_lines,
+        mdg_mount_ops,    mdg_mount_ui,    mdg_mount_chat, mdg_mount_echo,
+        mdg_mount_stomp,  mdg_mount_push,  mdg_mount_poll, mdg_mount_publish,
+        mdg_mount_sockjs, mdg_mount_lines, mdg_mount_sio,
     };
     for (size_t i = 0; i < MDG_ARRAY_LEN(parts); i++) {
         int err = parts[i](server);

@@ -108,6 +108,8 @@ struct mdg_worker {
     atomic_uint_fast64_t metrics[MDG_METRICS]; /* read by whichever worker serves /metrics */
 };
 
+enum { MDG_SERVER_HOOKS_MAX = 64 }; /* endpoints that hold something in each worker */
+
 enum mdg_server_state {
     MDG_SERVER_NEW,
     MDG_SERVER_RUNNING,
@@ -145,14 +147,16 @@ struct madang {
     atomic_bool memory_full;           /* memory.c */
     atomic_uint workers_alive;         /* that still have connections to end */
     uint64_t started_unix_ms;
-    void (*shutdown_hooks[8])(struct mdg_worker *w, void *arg); /* carriers close their peers */
-    void *shutdown_args[8];
+    void (*shutdown_hooks[MDG_SERVER_HOOKS_MAX])(struct mdg_worker *w,
+                                                 void *arg); /* carriers close their peers */
+    void *shutdown_args[MDG_SERVER_HOOKS_MAX];
     size_t shutdown_hook_count;
-    void (*fini_hooks[8])(struct mdg_worker *w, void *arg); /* carriers free what they have */
-    void *fini_args[8];
+    void (*fini_hooks[MDG_SERVER_HOOKS_MAX])(struct mdg_worker *w,
+                                             void *arg); /* carriers free what they have */
+    void *fini_args[MDG_SERVER_HOOKS_MAX];
     size_t fini_hook_count;
-    void (*free_hooks[8])(void *arg); /* after the workers */
-    void *free_args[8];
+    void (*free_hooks[MDG_SERVER_HOOKS_MAX])(void *arg); /* after the workers */
+    void *free_args[MDG_SERVER_HOOKS_MAX];
     size_t free_hook_count;
 };
 

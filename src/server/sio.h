@@ -51,7 +51,7 @@ struct madang_sio {
     struct mdg_sio_place *places; /* one a worker */
     struct madang_sio_namespace *namespaces;
     bool authenticate; /* clients are who their credentials say; else they are nobody's concern */
-    bool (*foreign_args)(void *arg, const struct mdg_msg *m, struct mdg_writer *w);
+    const struct mdg_sio_hooks *hooks; /* the public API's, or those of the built-in rooms */
     struct mdg_ws_mount *raw;
     char *cookie;
 };

@@ -354,12 +354,6 @@ static void on_outgoing(void *arg, struct mdg_sio_socket *s, const struct mdg_co
     mdg_sio_event_free(&room);
 }
 
-static bool foreign_args(void *arg, const struct mdg_msg *m, struct mdg_writer *w)
-{
-    struct madang_sio *io = io_of(arg);
-    return io->foreign_args && io->foreign_args(io, m, w);
-}
-
 static void random_bytes(void *arg, void *out, size_t len)
 {
     mdg_loop_random(((struct mdg_sio_place *)arg)->worker->loop, out, len);
@@ -373,7 +367,6 @@ const struct mdg_sio_hooks mdg_sio_api_hooks = {
     .on_event = on_event,
     .on_disconnect = on_disconnect,
     .on_gone = on_gone,
-    .foreign_args = foreign_args,
     .on_outgoing = on_outgoing,
     .random = random_bytes,
 };

@@ -153,9 +153,8 @@ static int make_place(struct mdg_sio_place *p, struct mdg_worker *w)
 {
     struct madang_sio *io = p->io;
     p->worker = w;
-    int err = io->raw ? 0
-                      : mdg_sio_worker_new(w->loop, w->hub, &io->sio_options, &mdg_sio_api_hooks, p,
-                                           &p->sio);
+    int err =
+        io->raw ? 0 : mdg_sio_worker_new(w->loop, w->hub, &io->sio_options, io->hooks, p, &p->sio);
     if (err == 0)
         err = mdg_eio_worker_new(w->loop, w->ws, w->index, &io->eio_options,
                                  io->raw ? &raw_hooks : &sio_hooks, p, &p->eio);
@@ -288,6 +287,7 @@ int mdg_sio_endpoint_new(struct madang *server, const char *path,
         return MDG_E_NO_MEMORY;
     io->server = server;
     io->options = *options;
+    io->hooks = &mdg_sio_api_hooks;
     io->places = calloc(server->worker_count, sizeof *io->places);
     io->raw = raw ? calloc(1, sizeof *io->raw) : NULL;
     io->cookie = options->cookie ? strdup(options->cookie) : NULL;

@@ -60,9 +60,11 @@ static size_t utf8_portable(const uint8_t *data, size_t len)
     return i;
 }
 
-static const struct mdg_cpu portable = {"portable", mask_portable, utf8_portable};
+static const struct mdg_cpu portable = {"portable", mask_portable, utf8_portable,
+                                        mdg_sha1_portable};
 
 #if MDG_CPU_X86
+#include <cpuid.h>
 #include <immintrin.h>
 
 __attribute__((target("avx2"))) static uint64_t mask_avx2(uint8_t *data, size_t len, uint32_t key)
@@ -201,7 +203,7 @@ __attribute__((target("avx2"))) static size_t utf8_avx2(const uint8_t *data, siz
     return i - open_tail(data, i);
 }
 
-static const struct mdg_cpu avx2 = {"avx2", mask_avx2, utf8_avx2};
+static const struct mdg_cpu avx2 = {"avx2", mask_avx2, utf8_avx2, mdg_sha1_portable};
 
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,bmi,bmi2")))
 
@@ -286,7 +288,53 @@ AVX512 static size_t utf8_avx512(const uint8_t *data, size_t len)
     return i - open_tail(data, i);
 }
 
-static const struct mdg_cpu avx512 = {"avx512", mask_avx512, utf8_avx512};
+static const struct mdg_cpu avx512 = {"avx512", mask_avx512, utf8_avx512, mdg_sha1_portable};
+
+/* Four rounds; w is the window of the last 16 words of the schedule. */
+#define SHA1_FOUR(g, f)                                                                            \
+    do {                                                                                           \
+        e = (g) == 0 ? _mm_add_epi32(e, w[0]) : _mm_sha1nexte_epu32(before, w[(g)&3]);             \
+        before = abcd;                                                                             \
+        abcd = _mm_sha1rnds4_epu32(abcd, e, f);                                                    \
+        if ((g) < 16)                                                                              \
+            w[(g)&3] = _mm_sha1msg2_epu32(                                                         \
+                _mm_xor_si128(_mm_sha1msg1_epu32(w[(g)&3], w[((g) + 1) & 3]), w[((g) + 2) & 3]),   \
+                w[((g) + 3) & 3]);                                                                 \
+    } while (0)
+#define SHA1_TWENTY(f)                                                                             \
+    do {                                                                                           \
+        SHA1_FOUR(5 * (f), f);                                                                     \
+        SHA1_FOUR(5 * (f) + 1, f);                                                                 \
+        SHA1_FOUR(5 * (f) + 2, f);                                                                 \
+        SHA1_FOUR(5 * (f) + 3, f);                                                                 \
+        SHA1_FOUR(5 * (f) + 4, f);                                                                 \
+    } while (0)
+
+__attribute__((target("sha,sse4.1,ssse3"))) static void sha1_ni(uint32_t h[5], const uint8_t *p)
+{
+    const __m128i swap = _mm_set_epi64x(0x0001020304050607, 0x08090a0b0c0d0e0f);
+    __m128i *state = (__m128i *)(void *)h;
+    __m128i abcd = _mm_shuffle_epi32(_mm_loadu_si128(state), 0x1b), abcd_in = abcd;
+    __m128i e = _mm_set_epi32((int)h[4], 0, 0, 0), e_in = e, before = abcd;
+    __m128i w[4];
+    for (int i = 0; i < 4; i++)
+        w[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + 16 * i)), swap);
+    SHA1_TWENTY(0);
+    SHA1_TWENTY(1);
+    SHA1_TWENTY(2);
+    SHA1_TWENTY(3);
+    e = _mm_sha1nexte_epu32(before, e_in);
+    _mm_storeu_si128(state, _mm_shuffle_epi32(_mm_add_epi32(abcd, abcd_in), 0x1b));
+    h[4] = (uint32_t)_mm_extract_epi32(e, 3);
+}
+
+/* CPUID leaf 7: __builtin_cpu_supports of gcc 12 does not know it. */
+static bool has_sha(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 29 & 1) != 0 &&
+           __builtin_cpu_supports("sse4.1") && __builtin_cpu_supports("ssse3");
+}
 
 static bool has_avx512(void)
 {
@@ -295,7 +343,7 @@ static bool has_avx512(void)
 }
 #endif
 
-struct mdg_cpu mdg_cpu_kernels = {"portable", mask_portable, utf8_portable};
+struct mdg_cpu mdg_cpu_kernels = {"portable", mask_portable, utf8_portable, mdg_sha1_portable};
 
 const struct mdg_cpu *mdg_cpu_variant(size_t i)
 {
@@ -315,4 +363,8 @@ __attribute__((constructor)) static void choose(void)
 {
     for (size_t i = 0; mdg_cpu_variant(i); i++)
         mdg_cpu_kernels = *mdg_cpu_variant(i);
+#if MDG_CPU_X86
+    if (has_sha())
+        mdg_cpu_kernels.sha1 = sha1_ni;
+#endif
 }

@@ -20,7 +20,12 @@ struct mdg_cpu {
      * rest (at most a block and a piece of a character, or what comes from the first bad block
      * on) is for the state machine in utf8.c to judge. */
     size_t (*utf8)(const uint8_t *data, size_t len);
+    /* One block of 64 bytes (FIPS 180-4 6.1.2). */
+    void (*sha1)(uint32_t h[5], const uint8_t *block);
 };
+
+/* sha1.c */
+void mdg_sha1_portable(uint32_t h[5], const uint8_t *block);
 
 extern struct mdg_cpu mdg_cpu_kernels;
 

@@ -1,5 +1,7 @@
-/* The textbook form over a whole message. */
+/* The textbook form over a whole message; the block function is in cpu.c where the processor has
+ * instructions for it. */
 #include "base/sha1.h"
+#include "base/cpu.h"
 
 static uint32_t rotate(uint32_t x, unsigned n)
 {
@@ -19,15 +21,15 @@ static void store(uint8_t *p, uint32_t x)
     p[3] = (uint8_t)x;
 }
 
-static void block(uint32_t h[5], const uint8_t *p)
+void mdg_sha1_portable(uint32_t h[5], const uint8_t *p)
 {
-    uint32_t w[80], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
+    uint32_t w[16], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
     for (unsigned t = 0; t < 16; t++)
         w[t] = load(p + 4 * t);
-    for (unsigned t = 16; t < 80; t++)
-        w[t] = rotate(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
     for (unsigned t = 0; t < 80; t++) {
         uint32_t f, k;
+        if (t >= 16)
+            w[t % 16] = rotate(w[(t + 13) % 16] ^ w[(t + 8) % 16] ^ w[(t + 2) % 16] ^ w[t % 16], 1);
         if (t < 20)
             f = (b & c) | (~b & d), k = 0x5a827999;
         else if (t < 40)
@@ -36,7 +38,7 @@ static void block(uint32_t h[5], const uint8_t *p)
             f = (b & c) | (b & d) | (c & d), k = 0x8f1bbcdc;
         else
             f = b ^ c ^ d, k = 0xca62c1d6;
-        uint32_t next = rotate(a, 5) + f + e + k + w[t];
+        uint32_t next = rotate(a, 5) + f + e + k + w[t % 16];
         e = d;
         d = c;
         c = rotate(b, 30);
@@ -56,7 +58,7 @@ void mdg_sha1(uint8_t out[MDG_SHA1_LEN], struct mdg_slice in)
     uint64_t bits = (uint64_t)in.len * 8;
     uint8_t tail[128] = {0};
     while (in.len >= 64) {
-        block(h, in.data);
+        mdg_cpu_kernels.sha1(h, in.data);
         in.data += 64;
         in.len -= 64;
     }
@@ -66,9 +68,9 @@ void mdg_sha1(uint8_t out[MDG_SHA1_LEN], struct mdg_slice in)
     size_t end = in.len < 56 ? 64 : 128;
     store(tail + end - 8, (uint32_t)(bits >> 32));
     store(tail + end - 4, (uint32_t)bits);
-    block(h, tail);
+    mdg_cpu_kernels.sha1(h, tail);
     if (end == 128)
-        block(h, tail + 64);
+        mdg_cpu_kernels.sha1(h, tail + 64);
     for (unsigned i = 0; i < 5; i++)
         store(out + 4 * i, h[i]);
 }

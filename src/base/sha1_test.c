@@ -1,4 +1,5 @@
 /* SHA-1 against the examples of FIPS 180 and at every length around a block border. */
+#include "base/cpu.h"
 #include "base/sha1.h"
 #include "tests/support/unit.h"
 #include <openssl/evp.h>
@@ -26,11 +27,21 @@ static void every_length_agrees_with_openssl(void **state)
     }
 }
 
+static void the_portable_form_agrees_too(void **state)
+{
+    struct mdg_cpu before = mdg_cpu_kernels;
+    mdg_cpu_kernels.sha1 = mdg_sha1_portable;
+    the_examples_of_fips_180(state);
+    every_length_agrees_with_openssl(state);
+    mdg_cpu_kernels = before;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_examples_of_fips_180),
         cmocka_unit_test(every_length_agrees_with_openssl),
+        cmocka_unit_test(the_portable_form_agrees_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

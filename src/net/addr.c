@@ -106,10 +106,11 @@ void mdg_addr_from_bytes(struct mdg_addr *a, const uint8_t *ip, size_t ip_len, u
 
 void mdg_addr_from_sockaddr(struct mdg_addr *a, const struct sockaddr *sa, socklen_t len)
 {
-    memset(a, 0, sizeof *a);
     a->len = len < sizeof a->un ? len : (socklen_t)sizeof a->un;
     if (a->len)
         memcpy(&a->any, sa, a->len);
+    if (a->len < sizeof a->un) /* a unix path ends with a zero */
+        ((uint8_t *)&a->any)[a->len] = 0;
 }
 
 uint16_t mdg_addr_port(const struct mdg_addr *a)

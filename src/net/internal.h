@@ -85,6 +85,9 @@ struct mdg_net {
     struct mdg_accounts *accounts;
     struct mdg_net_counters counters;
     uint32_t generation;
+    /* Who was accepted last: most requests come with the connection, and their handlers ask. */
+    uint32_t accepted_generation;
+    struct mdg_addr accepted_from;
     uint8_t *hot;
     size_t hot_bytes;
     /* The on_data on the stack. */

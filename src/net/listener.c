@@ -78,10 +78,10 @@ static void welcome(struct mdg_listener *l, int fd, const struct sockaddr *sa, s
 {
     struct mdg_net *net = l->net;
     struct mdg_account *account = NULL;
+    mdg_addr_from_sockaddr(&net->accepted_from, sa, len);
+    net->accepted_generation = 0;
     if (net->accounts && !l->is_unix) {
-        struct mdg_addr from;
-        mdg_addr_from_sockaddr(&from, sa, len);
-        int err = mdg_account_get(net->accounts, &from, &account);
+        int err = mdg_account_get(net->accounts, &net->accepted_from, &account);
         if (err < 0) {
             refuse(l, fd, err);
             return;
@@ -95,6 +95,7 @@ static void welcome(struct mdg_listener *l, int fd, const struct sockaddr *sa, s
     }
     s->account = account;
     net->counters.accepted++;
+    net->accepted_generation = s->generation;
     l->user->on_accept(l, s, l->arg);
     if (!(s->flags & (MDG_STREAM_CLOSING | MDG_STREAM_PAUSED | MDG_STREAM_LINGER)))
         mdg_stream_read(s); /* the first bytes are often there already */

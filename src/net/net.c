@@ -154,12 +154,25 @@ const struct mdg_net_counters *mdg_net_counters(const struct mdg_net *net)
     return &net->counters;
 }
 
+struct closing {
+    const struct mdg_stream_user *user; /* NULL: everybody's */
+    int reason;
+};
+
+static void close_if_owned(struct mdg_stream *s, void *arg)
+{
+    const struct closing *c = arg;
+    if (!c->user || s->user == c->user)
+        mdg_stream_close(s, c->reason);
+}
+
 void mdg_net_close_all(struct mdg_net *net, int reason)
 {
-    mdg_wheel_close_all(net, NULL, reason);
+    mdg_net_close_owned(net, NULL, reason);
 }
 
 void mdg_net_close_owned(struct mdg_net *net, const struct mdg_stream_user *user, int reason)
 {
-    mdg_wheel_close_all(net, user, reason);
+    struct closing c = {user, reason};
+    mdg_net_each(net, close_if_owned, &c);
 }

@@ -8,6 +8,7 @@
 struct mdg_loop;
 struct mdg_net;
 struct mdg_accounts;
+struct mdg_stream;
 
 enum mdg_uring_use {
     MDG_URING_PROBE, /* use it when the kernel allows it; MADANG_IO_URING=0/1 in the environment
@@ -48,6 +49,10 @@ void mdg_net_close_all(struct mdg_net *net, int reason);
 /* Those that have this owner now. */
 struct mdg_stream_user;
 void mdg_net_close_owned(struct mdg_net *net, const struct mdg_stream_user *user, int reason);
+
+/* Calls fn for every open stream; those that are closing are left out. fn may close the stream; if
+ * it changes its timeout, the stream may be met twice. */
+void mdg_net_each(struct mdg_net *net, void (*fn)(struct mdg_stream *s, void *arg), void *arg);
 
 /* Connections per client address (mdg_addr_client_key), over all workers. Any thread. */
 struct mdg_accounts *mdg_accounts_new(uint32_t per_address_max, const uint64_t seed[2]);

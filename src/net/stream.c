@@ -36,7 +36,7 @@ struct mdg_stream *mdg_stream_new(struct mdg_net *net, struct mdg_stream_class *
     s->user_arg = user_arg;
     s->fd = fd;
     s->out_max = net->out_max;
-    s->generation = ++net->generation;
+    s->generation = ++net->generation ? net->generation : ++net->generation; /* never 0 */
     s->wheel_slot = MDG_WHEEL_IDLE;
     mdg_list_init(&s->link);
     mdg_list_push(&net->idle, &s->link);
@@ -238,6 +238,11 @@ int mdg_stream_peer(const struct mdg_stream *s, struct mdg_addr *out)
 {
     if (s->aux && s->aux->peer) {
         *out = s->aux->peer[0];
+        return 0;
+    }
+    const struct mdg_net *net = mdg_net_of(s);
+    if (net->accepted_generation == s->generation) {
+        *out = net->accepted_from;
         return 0;
     }
     return socket_name(s, out, true);

@@ -133,8 +133,9 @@ void mdg_stream_at_eof(struct mdg_stream *s)
         mdg_stream_close(s, 0);
         return;
     }
-    mdg_stream_interest(s, false, (s->flags & MDG_STREAM_WANT_OUT) != 0);
     s->user->on_eof(s);
+    /* Most owners close, and then there is nothing to unwatch. */
+    mdg_stream_interest(s, false, (s->flags & MDG_STREAM_WANT_OUT) != 0);
 }
 
 static void at_error(struct mdg_stream *s, int err)

@@ -113,19 +113,15 @@ void mdg_wheel_init(struct mdg_net *net)
     mdg_timer_init(&net->wheel_timer, on_tick, net);
 }
 
-static void close_list(struct mdg_list *list, const struct mdg_stream_user *user, int reason)
+static void visit(struct mdg_list *list, void (*fn)(struct mdg_stream *s, void *arg), void *arg)
 {
     MDG_LIST_FOR(node, next, list)
-    {
-        struct mdg_stream *s = MDG_CONTAINER_OF(node, struct mdg_stream, link);
-        if (!user || s->user == user)
-            mdg_stream_close(s, reason);
-    }
+    fn(MDG_CONTAINER_OF(node, struct mdg_stream, link), arg);
 }
 
-void mdg_wheel_close_all(struct mdg_net *net, const struct mdg_stream_user *user, int reason)
+void mdg_net_each(struct mdg_net *net, void (*fn)(struct mdg_stream *s, void *arg), void *arg)
 {
-    close_list(&net->idle, user, reason);
+    visit(&net->idle, fn, arg);
     for (int i = 0; i < MDG_WHEEL_SLOTS; i++)
-        close_list(&net->wheel[i], user, reason);
+        visit(&net->wheel[i], fn, arg);
 }

@@ -16,7 +16,7 @@ struct mdg_handle_chunk {
     struct mdg_handle places[PER_CHUNK];
 };
 
-static_assert(sizeof(struct mdg_handle_chunk) <= CHUNK_BYTES, "a chunk is found by masking");
+static_assert(sizeof(struct mdg_handle_chunk) <= CHUNK_BYTES - 32, "a chunk is found by masking");
 
 static struct mdg_handle_chunk *chunk_of(const struct mdg_handle *h)
 {
@@ -46,9 +46,11 @@ static bool add_chunk(struct mdg_handles *t)
     if (!chunks)
         return false;
     t->chunks = chunks;
-    struct mdg_handle_chunk *chunk = aligned_alloc(CHUNK_BYTES, CHUNK_BYTES);
-    if (!chunk)
+    /* A little less than the alignment, so that the allocator can put the next one behind it. */
+    void *memory = NULL;
+    if (posix_memalign(&memory, CHUNK_BYTES, sizeof(struct mdg_handle_chunk)) != 0)
         return false;
+    struct mdg_handle_chunk *chunk = memory;
     memset(chunk, 0, sizeof *chunk);
     chunk->table = t;
     chunk->first = t->chunk_count * PER_CHUNK;

@@ -1,6 +1,7 @@
 /* WebSocket connections of one worker: what they share, where they come from and go to. */
 #include "transport/ws.h"
 #include "loop/loop.h"
+#include "net/net.h"
 #include "transport/ws_conn.h"
 #include <stdlib.h>
 
@@ -10,7 +11,7 @@ int mdg_ws_worker_new(struct mdg_loop *loop, struct mdg_ws_worker **out)
     if (!w)
         return MDG_E_NO_MEMORY;
     w->loop = loop;
-    mdg_pool_init(&w->conns, sizeof(struct mdg_ws_conn), MDG_WS_ROW_MAX);
+    mdg_pool_init(&w->conns, sizeof(struct mdg_ws_conn), 0);
     *out = w;
     return 0;
 }
@@ -19,7 +20,7 @@ void mdg_ws_worker_free(struct mdg_ws_worker *w)
 {
     if (!w)
         return;
-    assert(w->row_len == 0);
+    assert(w->conns.used == 0);
     while (w->endpoints) {
         struct mdg_ws_endpoint *next = w->endpoints->next;
         free(w->endpoints);
@@ -28,19 +29,34 @@ void mdg_ws_worker_free(struct mdg_ws_worker *w)
     mdg_ws_worker_free_framings(w);
     mdg_ws_worker_free_messages(w);
     mdg_pool_fini(&w->conns);
-    free(w->row);
     free(w);
 }
 
+struct goodbye {
+    struct mdg_ws_worker *worker;
+    int code;
+    struct mdg_slice reason;
+};
+
+static void say_goodbye(struct mdg_stream *s, void *arg)
+{
+    const struct goodbye *g = arg;
+    struct mdg_ws_conn *c = s->user_arg;
+    if (s->user == &mdg_ws_stream_user && c->endpoint->worker == g->worker)
+        mdg_link_close(&c->link, g->code, g->reason);
+}
+
+/* The net knows its streams; a list of our own would cost every idle connection a pointer. */
 void mdg_ws_worker_close_all(struct mdg_ws_worker *w, int code, struct mdg_slice reason)
 {
-    for (uint32_t i = 0; i < w->row_len; i++)
-        mdg_link_close(&w->row[i]->link, code, reason);
+    struct goodbye g = {w, code, reason};
+    if (w->net)
+        mdg_net_each(w->net, say_goodbye, &g);
 }
 
 size_t mdg_ws_worker_count(const struct mdg_ws_worker *w)
 {
-    return w->row_len;
+    return w->conns.used;
 }
 
 static bool same_deflate(const struct mdg_ws_deflate *a, const struct mdg_ws_deflate *b)
@@ -94,30 +110,13 @@ int mdg_ws_endpoint_get(struct mdg_ws_worker *w, const struct mdg_ws_options *op
     return 0;
 }
 
-static int row_push(struct mdg_ws_worker *w, struct mdg_ws_conn *c)
-{
-    if (w->row_len == w->row_cap) {
-        uint32_t cap = w->row_cap ? w->row_cap * 2 : 64;
-        struct mdg_ws_conn **row = realloc(w->row, cap * sizeof *row);
-        if (!row)
-            return MDG_E_NO_MEMORY;
-        w->row = row;
-        w->row_cap = cap;
-    }
-    c->row_flags = w->row_len << 8;
-    w->row[w->row_len++] = c;
-    return 0;
-}
-
 int mdg_ws_conn_new(struct mdg_ws_endpoint *e, const struct mdg_link_user *user, void *user_arg,
                     struct mdg_ws_conn **out)
 {
     struct mdg_ws_worker *w = e->worker;
     struct mdg_ws_conn *c = mdg_pool_get(&w->conns);
-    if (!c || row_push(w, c) < 0) {
-        mdg_pool_put(&w->conns, c);
+    if (!c)
         return MDG_E_NO_MEMORY;
-    }
     c->link = (struct mdg_link){&mdg_ws_carrier, e->framing, user, user_arg};
     c->endpoint = e;
     mdg_ws_dec_init(&c->dec, e->deflate.on);
@@ -129,6 +128,7 @@ void mdg_ws_conn_start(struct mdg_ws_conn *c, struct mdg_stream *s)
 {
     const struct mdg_ws_options *o = c->endpoint->options;
     c->stream = s;
+    c->endpoint->worker->net = mdg_stream_net(s);
     mdg_stream_set_out_max(s, o->out_bytes_max);
     mdg_stream_set_timeout(s, o->ping_interval_s);
     mdg_stream_adopt(s, &mdg_ws_stream_user, c);
@@ -137,10 +137,6 @@ void mdg_ws_conn_start(struct mdg_ws_conn *c, struct mdg_stream *s)
 void mdg_ws_conn_free(struct mdg_ws_conn *c)
 {
     struct mdg_ws_worker *w = c->endpoint->worker;
-    uint32_t place = c->row_flags >> 8;
-    struct mdg_ws_conn *last = w->row[--w->row_len];
-    w->row[place] = last;
-    last->row_flags = place << 8 | (last->row_flags & 0xff);
     mdg_ws_aux_drop(c);
     mdg_pool_put(&w->conns, c);
 }

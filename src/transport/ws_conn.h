@@ -39,8 +39,7 @@ struct mdg_ws_worker {
     struct mdg_pool conns;
     struct mdg_ws_endpoint *endpoints;
     struct mdg_ws_framing *framings;
-    struct mdg_ws_conn **row; /* every connection, for close_all */
-    uint32_t row_len, row_cap;
+    struct mdg_net *net;    /* of the connections; NULL: there was none yet */
     struct mdg_ws_unit now; /* what the on_input on the stack looks at */
     /* Buffers for the next long messages. One of them may still be on its way out, by reference,
      * and can be used again once that is sent. */
@@ -80,7 +79,7 @@ struct mdg_ws_conn {
     struct mdg_ws_endpoint *endpoint;
     struct mdg_ws_aux *aux; /* NULL: nothing is under way */
     struct mdg_ws_dec dec;
-    uint32_t row_flags; /* place in the worker's row << 8 | enum mdg_ws_conn_flag */
+    uint32_t flags; /* enum mdg_ws_conn_flag */
 };
 
 static_assert(sizeof(struct mdg_ws_conn) == 80, "an idle WebSocket costs this and its stream");
@@ -93,21 +92,19 @@ static inline struct mdg_ws_conn *mdg_ws_of(struct mdg_link *l)
     return MDG_CONTAINER_OF(l, struct mdg_ws_conn, link);
 }
 
-enum { MDG_WS_ROW_MAX = (1 << 24) - 1 };
-
 static inline bool mdg_ws_is(const struct mdg_ws_conn *c, unsigned any_of)
 {
-    return (c->row_flags & any_of) != 0;
+    return (c->flags & any_of) != 0;
 }
 
 static inline void mdg_ws_set(struct mdg_ws_conn *c, unsigned flags)
 {
-    c->row_flags |= flags;
+    c->flags |= flags;
 }
 
 static inline void mdg_ws_unset(struct mdg_ws_conn *c, unsigned flags)
 {
-    c->row_flags &= ~flags;
+    c->flags &= ~flags;
 }
 
 /* ws.c */

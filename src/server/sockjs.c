@@ -19,7 +19,7 @@ static const char default_url[] = "https://cdn.jsdelivr.net/npm/sockjs-client@1/
 
 /* ---- what both kinds of service share ---- */
 
-static bool origin_ok(struct mdg_exchange *x, void *arg)
+bool mdg_sockjs_origin_ok(struct mdg_exchange *x, void *arg)
 {
     const struct mdg_sockjs_here *here = arg;
     const struct mdg_strings *own = &here->mount->origins;
@@ -27,7 +27,7 @@ static bool origin_ok(struct mdg_exchange *x, void *arg)
     return mdg_origin_allowed(own->len ? own : all, mdg_exchange_handshake(x));
 }
 
-static struct mdg_http_server *home(struct mdg_slice session, void *arg)
+struct mdg_http_server *mdg_sockjs_home(struct mdg_slice session, void *arg)
 {
     const struct mdg_sockjs_here *here = arg;
     struct madang *server = here->worker->server;
@@ -78,11 +78,11 @@ static void drop_peer(void *visitor, void *arg)
 }
 
 static const struct mdg_sockjs_user peer_user = {
-    .origin_ok = origin_ok,
+    .origin_ok = mdg_sockjs_origin_ok,
     .on_handshake = admit_peer,
     .on_open = open_peer,
     .on_drop = drop_peer,
-    .home = home,
+    .home = mdg_sockjs_home,
 };
 
 /* ---- the application's ---- */
@@ -138,10 +138,10 @@ static int open_client(struct mdg_link *l, void *visitor, void *arg)
 }
 
 static const struct mdg_sockjs_user client_user = {
-    .origin_ok = origin_ok,
+    .origin_ok = mdg_sockjs_origin_ok,
     .on_handshake = admit_client,
     .on_open = open_client,
-    .home = home,
+    .home = mdg_sockjs_home,
 };
 
 /* ---- mounting ---- */
@@ -282,8 +282,8 @@ int madang_sockjs(struct madang *server, const char *prefix,
     return 0;
 }
 
-int mdg_server_mount_sockjs(struct madang *server, const char *prefix,
-                            const struct mdg_dialect *dialect)
+int mdg_server_mount_sockjs_for(struct madang *server, const char *prefix,
+                                const struct mdg_sockjs_user *user)
 {
     const struct mdg_params *p = &server->params;
     struct madang_sockjs_options options;
@@ -296,11 +296,18 @@ int mdg_server_mount_sockjs(struct madang *server, const char *prefix,
     options.jsessionid = p->sockjs_jsessionid;
     options.sockjs_url = p->sockjs_url[0] ? p->sockjs_url : NULL;
     int err = mount(server, prefix, &options, &m);
-    if (err < 0)
-        return err;
-    m->dialect = dialect;
-    m->user = &peer_user;
-    return 0;
+    if (err == 0)
+        m->user = user;
+    return err;
+}
+
+int mdg_server_mount_sockjs(struct madang *server, const char *prefix,
+                            const struct mdg_dialect *dialect)
+{
+    int err = mdg_server_mount_sockjs_for(server, prefix, &peer_user);
+    if (err == 0)
+        server->sockjs->dialect = dialect; /* the newest is the first */
+    return err;
 }
 
 int mdg_mount_sockjs(struct madang *server)

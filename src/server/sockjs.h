@@ -30,6 +30,12 @@ struct mdg_sockjs_here {
 /* Mounts a service whose sessions are peers of this dialect. Errors as madang_sockjs. */
 int mdg_server_mount_sockjs(struct madang *server, const char *prefix,
                             const struct mdg_dialect *dialect) MDG_NODISCARD;
+/* Mounts a service whose sessions belong to somebody else. The upcalls' argument is a struct
+ * mdg_sockjs_here; origin_ok and home are the two functions below. */
+int mdg_server_mount_sockjs_for(struct madang *server, const char *prefix,
+                                const struct mdg_sockjs_user *user) MDG_NODISCARD;
+bool mdg_sockjs_origin_ok(struct mdg_exchange *x, void *arg);
+struct mdg_http_server *mdg_sockjs_home(struct mdg_slice session, void *arg);
 int mdg_worker_init_sockjs(struct mdg_worker *w) MDG_NODISCARD;
 /* The handler of a service that owns this path, or NULL. */
 const struct mdg_http_handler *mdg_worker_find_sockjs(struct mdg_worker *w, struct mdg_slice path,

@@ -4,6 +4,7 @@
 #include "net/addr.h"
 #include "net/stream.h"
 #include "server/mount.h"
+#include "server/sockjs.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -378,15 +379,51 @@ static int on_upgrade(struct mdg_worker *w, struct mdg_exchange *x, struct mdg_w
     return err;
 }
 
+static int admit_sockjs(struct mdg_exchange *x, void *arg, void **visitor)
+{
+    const struct mdg_sockjs_here *here = arg;
+    struct mdg_handshake hs = *mdg_exchange_handshake(x);
+    struct mdg_stomp *c;
+    hs.carrier = "sockjs";
+    if (mdg_stomp_new(&here->worker->stomp->stomp, &hs, &c) < 0)
+        return 503;
+    *visitor = c;
+    return 0;
+}
+
+static int open_sockjs(struct mdg_link *l, void *visitor, void *arg)
+{
+    (void)arg;
+    l->user = &mdg_stomp_link_user;
+    l->user_arg = visitor;
+    mdg_stomp_attach(visitor, l);
+    return 0;
+}
+
+static void drop_sockjs(void *visitor, void *arg)
+{
+    (void)arg;
+    mdg_stomp_free(visitor);
+}
+
+static const struct mdg_sockjs_user sockjs_user = {
+    .origin_ok = mdg_sockjs_origin_ok,
+    .on_handshake = admit_sockjs,
+    .on_open = open_sockjs,
+    .on_drop = drop_sockjs,
+    .home = mdg_sockjs_home,
+};
+
 /* ---- mounting ---- */
 
-static int mount_path(struct madang *server, struct mdg_slice path)
+static int mount_sockjs(struct madang *server, const char *path)
+{
+    return mdg_server_mount_sockjs_for(server, path, &sockjs_user);
+}
+
+static int mount_ws(struct madang *server, const char *path)
 {
     static const char *const subprotocols[] = {"v12.stomp", "v11.stomp", "v10.stomp", NULL};
-    char text[256];
-    if (path.len >= sizeof text)
-        return MDG_E_TOO_BIG;
-    snprintf(text, sizeof text, "%.*s", (int)path.len, (const char *)path.data);
     struct mdg_ws_mount *m = calloc(1, sizeof *m);
     if (!m)
         return MDG_E_NO_MEMORY;
@@ -400,7 +437,7 @@ static int mount_path(struct madang *server, struct mdg_slice path)
                                                 server->params.stomp_body_bytes_max +
                                                     server->stomp->config.limits.header_bytes_max);
     m->upgrade = on_upgrade;
-    int err = mdg_server_mount_ws(server, text, m);
+    int err = mdg_server_mount_ws(server, path, m);
     if (err < 0)
         free(m);
     return err;
@@ -412,18 +449,34 @@ static void on_shutdown(struct mdg_worker *w, void *arg)
     mdg_stomp_close_all(&w->stomp->stomp, "Server shutdown");
 }
 
+/* Mounts each path of a list that is separated by commas. */
+static int mount_each(struct madang *server, const char *list,
+                      int (*mount)(struct madang *server, const char *path))
+{
+    struct mdg_slice rest = mdg_slice_str(list);
+    char path[256];
+    int err = 0;
+    while (err == 0 && rest.len) {
+        struct mdg_slice one = mdg_slice_trim(mdg_slice_split(&rest, ','));
+        if (one.len >= sizeof path)
+            return MDG_E_TOO_BIG;
+        snprintf(path, sizeof path, "%.*s", (int)one.len, (const char *)one.data);
+        if (one.len)
+            err = mount(server, path);
+    }
+    return err;
+}
+
 int mdg_mount_stomp(struct madang *server)
 {
     struct mdg_stomp_shared *s;
-    struct mdg_slice paths = mdg_slice_str(server->params.stomp_paths);
     if (server->accept_stomp)
         return 0; /* mounted already */
     int err = mdg_stomp_shared_get(server, &s);
-    while (err == 0 && paths.len) {
-        struct mdg_slice path = mdg_slice_trim(mdg_slice_split(&paths, ','));
-        if (path.len)
-            err = mount_path(server, path);
-    }
+    if (err == 0)
+        err = mount_each(server, server->params.stomp_paths, mount_ws);
+    if (err == 0)
+        err = mount_each(server, server->params.stomp_sockjs_paths, mount_sockjs);
     if (err < 0)
         return err;
     server->accept_stomp = mdg_stomp_accept_stream;

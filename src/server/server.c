@@ -271,6 +271,12 @@ static int make_workers(struct madang *server)
         if (err < 0)
             return mdg_server_fail(server, err, "cannot set up a worker: %s", mdg_strerror(err));
     }
+    for (unsigned i = 0; server->stomp && i < server->worker_count; i++) {
+        err = mdg_stomp_part_load(server->workers[i].stomp);
+        if (err < 0)
+            return mdg_server_fail(server, err, "cannot read the stored queues: %s",
+                                   mdg_strerror(err));
+    }
     return 0;
 }
 

@@ -279,11 +279,12 @@ static int make_queues(struct mdg_stomp_part *p)
     }
     if (err == 0)
         err = mdg_queues_new(&config, seed, &p->queues);
-    if (err == 0)
-        err = mdg_durables_new(w->hub, p->queues, seed, &p->durables);
-    if (err == 0)
-        err = mdg_queues_load(p->queues);
-    return err;
+    return err < 0 ? err : mdg_durables_new(w->hub, p->queues, seed, &p->durables);
+}
+
+int mdg_stomp_part_load(struct mdg_stomp_part *p)
+{
+    return mdg_queues_load(p->queues);
 }
 
 int mdg_stomp_part_new(struct mdg_worker *w, struct mdg_stomp_part **out)

@@ -48,6 +48,8 @@ int mdg_stomp_shared_get(struct madang *server, struct mdg_stomp_shared **out) M
 void mdg_stomp_shared_free(struct mdg_stomp_shared *s);
 /* Of a worker whose loop and hub are there. */
 int mdg_stomp_part_new(struct mdg_worker *w, struct mdg_stomp_part **out) MDG_NODISCARD;
+/* Reads what is stored. Once every worker is there, before the first connection. */
+int mdg_stomp_part_load(struct mdg_stomp_part *p) MDG_NODISCARD;
 /* After the worker's connections have ended, before its hub is freed. */
 void mdg_stomp_part_free(struct mdg_stomp_part *p);
 /* api_stomp.c */

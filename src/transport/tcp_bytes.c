@@ -13,10 +13,18 @@ static int64_t on_data(struct mdg_stream *s, struct mdg_input in)
     return (int64_t)in.len;
 }
 
+/* A program that has closed its side is gone: what would still be sent to it (a message of a queue)
+ * would be lost. What it sent before has been processed. */
+static void on_eof(struct mdg_stream *s)
+{
+    struct mdg_tcp *t = s->user_arg;
+    mdg_tcp_close(&t->link, MDG_CLOSE_NORMAL, mdg_slice(NULL, 0));
+}
+
 static const struct mdg_stream_user stream_user = {
     .name = "tcp-bytes",
     .on_data = on_data,
-    .on_eof = mdg_tcp_on_eof,
+    .on_eof = on_eof,
     .on_writable = mdg_tcp_on_writable,
     .on_timeout = mdg_tcp_on_timeout,
     .on_close = mdg_tcp_on_close,

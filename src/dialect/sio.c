@@ -17,7 +17,7 @@ static void on_doom(struct mdg_timer *t, void *arg)
     }
 }
 
-int mdg_sio_worker_new(struct mdg_loop *loop, struct mdg_hub *hub,
+int mdg_sio_worker_new(struct mdg_loop *loop, struct mdg_hub *hub, unsigned worker,
                        const struct mdg_sio_options *options, const struct mdg_sio_hooks *hooks,
                        void *arg, struct mdg_sio_worker **out)
 {
@@ -32,6 +32,7 @@ int mdg_sio_worker_new(struct mdg_loop *loop, struct mdg_hub *hub,
     w->options = options;
     w->hooks = hooks;
     w->arg = arg;
+    w->number = worker;
     hooks->random(arg, seed, sizeof seed);
     hooks->random(arg, w->seed, sizeof w->seed);
     mdg_map_init(&w->nsps, seed);
@@ -107,13 +108,13 @@ static struct mdg_slice put_text(char **at, struct mdg_slice s)
 }
 
 /* A copy that lives as long as the client, in one piece. */
-static struct sio_handshake *keep_handshake(const struct mdg_handshake *hs, bool headers)
+static struct mdg_sio_kept_handshake *keep_handshake(const struct mdg_handshake *hs, bool headers)
 {
     size_t n = headers ? hs->header_count : 0;
     size_t bytes = hs->address.len + hs->method.len + hs->path.len + hs->query.len;
     for (size_t i = 0; i < n; i++)
         bytes += hs->headers[i].name.len + hs->headers[i].value.len;
-    struct sio_handshake *k = malloc(sizeof *k + bytes);
+    struct mdg_sio_kept_handshake *k = malloc(sizeof *k + bytes);
     struct mdg_handshake_header *rows = n ? calloc(n, sizeof *rows) : NULL;
     if (!k || (n && !rows)) {
         free(k);
@@ -139,7 +140,7 @@ static struct sio_handshake *keep_handshake(const struct mdg_handshake *hs, bool
     return k;
 }
 
-static void free_handshake(struct sio_handshake *k)
+void mdg_sio_kept_handshake_free(struct mdg_sio_kept_handshake *k)
 {
     if (!k)
         return;
@@ -147,37 +148,75 @@ static void free_handshake(struct sio_handshake *k)
     free(k);
 }
 
-int mdg_sio_open(struct mdg_sio_worker *w, struct mdg_link *l, const struct mdg_handshake *hs,
-                 unsigned protocol)
+static struct mdg_sio_client *client_new(struct mdg_sio_worker *w, struct mdg_link *l,
+                                         struct mdg_principal *who,
+                                         struct mdg_sio_kept_handshake *hs, unsigned protocol)
 {
-    const struct mdg_sio_options *o = w->options;
     struct mdg_sio_client *c = calloc(1, sizeof *c);
-    assert(protocol == 4 || protocol == 5);
     if (!c)
-        return MDG_E_NO_MEMORY;
-    c->who = w->hooks->principal(w->arg, hs);
-    if (c->who && o->keep_handshake)
-        c->handshake = keep_handshake(hs, o->keep_headers);
-    if (!c->who || (o->keep_handshake && !c->handshake)) {
-        mdg_principal_unref(c->who);
-        free(c);
-        return MDG_E_DENIED;
-    }
+        return NULL;
+    c->who = who;
+    c->handshake = hs;
     c->link = l;
     c->w = w;
     c->protocol = (uint8_t)protocol;
     mdg_list_init(&c->sockets);
     mdg_list_push(&w->clients, &c->in_worker);
     mdg_timer_init(&c->connect_timer, on_connect_timeout, c);
-    mdg_timer_start(w->loop, &c->connect_timer, o->connect_timeout_ms);
+    mdg_timer_start(w->loop, &c->connect_timer, w->options->connect_timeout_ms);
     l->user = &link_user;
     l->user_arg = c;
+    return c;
+}
+
+int mdg_sio_open(struct mdg_sio_worker *w, struct mdg_link *l, const struct mdg_handshake *hs,
+                 unsigned protocol)
+{
+    const struct mdg_sio_options *o = w->options;
+    struct mdg_sio_kept_handshake *kept = NULL;
+    struct mdg_sio_client *c;
+    assert(protocol == 4 || protocol == 5);
+    struct mdg_principal *who = w->hooks->principal(w->arg, hs);
+    if (who && o->keep_handshake)
+        kept = keep_handshake(hs, o->keep_headers);
+    if (!who || (o->keep_handshake && !kept) || !(c = client_new(w, l, who, kept, protocol))) {
+        mdg_principal_unref(who);
+        mdg_sio_kept_handshake_free(kept);
+        return MDG_E_DENIED;
+    }
     if (protocol == 4) { /* socket.io#4300: old clients are in "/" without asking */
         struct sio_nsp *main = sio_nsp_get(w, MDG_SLICE_LIT("/"));
         if (main)
             sio_socket_connect(c, main, mdg_slice(NULL, 0));
     }
     return 0;
+}
+
+int mdg_sio_adopt(struct mdg_sio_worker *w, struct mdg_link *l, struct mdg_principal *who,
+                  struct mdg_sio_kept_handshake *hs)
+{
+    if (client_new(w, l, who, hs, 5))
+        return 0;
+    mdg_principal_unref(who);
+    mdg_sio_kept_handshake_free(hs);
+    return MDG_E_NO_MEMORY;
+}
+
+/* A socket that another worker remembers: the whole connection goes there. True: it is gone. */
+static bool goes_elsewhere(struct mdg_sio_client *c, const struct mdg_sio_packet *p,
+                           struct mdg_slice text)
+{
+    struct mdg_sio_worker *w = c->w;
+    int home = w->options->recovery && c->protocol == 5 && c->socket_count == 0
+                   ? sio_recovery_worker(p->data)
+                   : -1;
+    if (home < 0 || (unsigned)home == w->number || !w->hooks->on_elsewhere ||
+        w->hooks->on_elsewhere(w->arg, (unsigned)home, c->link, c->who, c->handshake, text) < 0)
+        return false;
+    mdg_timer_stop(w->loop, &c->connect_timer);
+    mdg_list_remove(&c->in_worker);
+    free(c);
+    return true;
 }
 
 int sio_client_send_text(struct mdg_sio_client *c, struct mdg_slice text)
@@ -371,7 +410,9 @@ static int on_packet(struct mdg_sio_client *c, const struct mdg_sio_packet *p,
         /* An old client confirms the namespace that it is in already. */
         if (s && c->protocol == 4 && mdg_slice_eq(p->nsp, MDG_SLICE_LIT("/")))
             return 0;
-        return s ? wrong_state(c) : on_connect(c, p);
+        if (s)
+            return wrong_state(c);
+        return goes_elsewhere(c, p, text) ? 0 : on_connect(c, p);
     }
     if (p->type == MDG_SIO_CONNECT_ERROR || !s || s->state == SIO_CONNECTING)
         return wrong_state(c);
@@ -429,7 +470,7 @@ static void on_close(struct mdg_link *l, int code, struct mdg_slice reason)
     }
     mdg_list_remove(&c->in_worker);
     mdg_principal_unref(c->who);
-    free_handshake(c->handshake);
+    mdg_sio_kept_handshake_free(c->handshake);
     free(c);
 }
 

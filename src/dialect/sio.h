@@ -14,6 +14,7 @@
 #include "transport/link.h"
 
 struct mdg_sio_client;
+struct mdg_sio_kept_handshake;
 struct mdg_sio_socket;
 struct mdg_sio_worker;
 
@@ -78,10 +79,16 @@ struct mdg_sio_hooks {
     /* A message that is about to go out to this socket. */
     void (*on_outgoing)(void *arg, struct mdg_sio_socket *s, const struct mdg_content *c);
     void (*random)(void *arg, void *out, size_t len);
+    /* The client names, by its pid, a socket that another worker remembers. On 0 the link is taken
+     * over, with one reference to who and the handshake for mdg_sio_adopt there; `unit` is the
+     * packet that said so. <0 (or NULL): the client goes on here. */
+    int (*on_elsewhere)(void *arg, unsigned worker, struct mdg_link *l, struct mdg_principal *who,
+                        struct mdg_sio_kept_handshake *hs, struct mdg_slice unit);
 };
 
-/* options, hooks and arg must outlive it. MDG_E_NO_MEMORY. */
-int mdg_sio_worker_new(struct mdg_loop *loop, struct mdg_hub *hub,
+/* worker: its number, as session ids have it. options, hooks and arg must outlive it.
+ * MDG_E_NO_MEMORY. */
+int mdg_sio_worker_new(struct mdg_loop *loop, struct mdg_hub *hub, unsigned worker,
                        const struct mdg_sio_options *options, const struct mdg_sio_hooks *hooks,
                        void *arg, struct mdg_sio_worker **out) MDG_NODISCARD;
 /* After every client is gone. Frees sockets that wait for recovery. */
@@ -89,6 +96,11 @@ void mdg_sio_worker_free(struct mdg_sio_worker *w);
 /* A new connection; protocol: 4 or 5. Sets l->user. <0: refuse it. */
 int mdg_sio_open(struct mdg_sio_worker *w, struct mdg_link *l, const struct mdg_handshake *hs,
                  unsigned protocol) MDG_NODISCARD;
+
+/* A connection that on_elsewhere gave away: takes who and hs over, in every case. */
+int mdg_sio_adopt(struct mdg_sio_worker *w, struct mdg_link *l, struct mdg_principal *who,
+                  struct mdg_sio_kept_handshake *hs) MDG_NODISCARD;
+void mdg_sio_kept_handshake_free(struct mdg_sio_kept_handshake *hs); /* NULL is allowed */
 
 /* The answer to on_connect. From anywhere on the worker, at any time; the id finds the socket. */
 void mdg_sio_admit(struct mdg_sio_socket *s);

@@ -30,6 +30,7 @@ struct mdg_sio_worker {
     const struct mdg_sio_options *options;
     const struct mdg_sio_hooks *hooks;
     void *arg;
+    unsigned number;
     struct mdg_map nsps;   /* by name */
     struct mdg_map by_id;  /* by session id */
     struct mdg_map by_sid; /* restored sids, which do not tell their session's id */
@@ -52,7 +53,7 @@ struct sio_pending {
     struct mdg_chunk attachments[];
 };
 
-struct sio_handshake {
+struct mdg_sio_kept_handshake {
     struct mdg_handshake hs;
     struct mdg_handshake_header *headers;
     char text[];
@@ -64,7 +65,7 @@ struct mdg_sio_client {
     struct mdg_list in_worker;
     struct mdg_list sockets;
     struct sio_pending *pending;
-    struct sio_handshake *handshake;
+    struct mdg_sio_kept_handshake *handshake;
     struct mdg_principal *who;
     struct mdg_timer connect_timer;
     uint32_t socket_count;
@@ -165,6 +166,8 @@ int sio_recovery_new(struct mdg_sio_socket *s) MDG_NODISCARD;
 void sio_recovery_free(struct mdg_sio_socket *s);
 void sio_recovery_note(struct mdg_sio_socket *s, const struct mdg_msg *m, uint64_t offset);
 void sio_recovery_park(struct mdg_sio_socket *s);
+/* The worker that this CONNECT's pid names, or -1. */
+int sio_recovery_worker(struct mdg_slice auth);
 /* The socket that this CONNECT's auth names, if it can go on. */
 struct mdg_sio_socket *sio_recovery_find(struct mdg_sio_client *c, struct sio_nsp *nsp,
                                          struct mdg_slice auth, uint32_t *from);

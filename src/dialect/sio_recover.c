@@ -39,6 +39,7 @@ int sio_recovery_new(struct mdg_sio_socket *s)
     if (!r)
         return MDG_E_NO_MEMORY;
     w->hooks->random(w->arg, bytes, sizeof bytes);
+    bytes[0] = (uint8_t)w->number;
     mdg_writer_init(&out, r->pid, sizeof r->pid);
     mdg_write_base64url(&out, mdg_slice(bytes, sizeof bytes));
     mdg_timer_init(&r->timer, on_expired, s);
@@ -123,6 +124,19 @@ static bool find_offset(const struct sio_recovery *r, struct mdg_slice value, ui
         }
     }
     return false;
+}
+
+int sio_recovery_worker(struct mdg_slice auth)
+{
+    uint8_t bytes[PID_BYTES];
+    struct mdg_slice pid;
+    bool escaped;
+    if (!mdg_json_find(auth, MDG_SLICE_LIT("pid"), &pid))
+        return -1;
+    pid = mdg_json_inside(pid, &escaped);
+    if (pid.len != SIO_PID_CHARS || mdg_base64_decode(pid, bytes, sizeof bytes) != PID_BYTES)
+        return -1;
+    return bytes[0];
 }
 
 /* The line is not known to be dead yet, but its client is here again. */

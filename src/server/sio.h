@@ -69,6 +69,10 @@ int mdg_sio_endpoint_new(struct madang *server, const char *path,
                          const struct madang_sio_options *options, bool raw,
                          struct madang_sio **out) MDG_NODISCARD;
 
+/* sio_tunnel.c: on_elsewhere of every endpoint; arg is the place. */
+int mdg_sio_tunnel(void *arg, unsigned worker, struct mdg_link *l, struct mdg_principal *who,
+                   struct mdg_sio_kept_handshake *hs, struct mdg_slice unit);
+
 /* sio_api.c */
 extern const struct mdg_sio_hooks mdg_sio_api_hooks;
 struct mdg_sio_kept *mdg_sio_kept(struct mdg_sio_socket *s, bool make);

@@ -369,4 +369,5 @@ const struct mdg_sio_hooks mdg_sio_api_hooks = {
     .on_gone = on_gone,
     .on_outgoing = on_outgoing,
     .random = random_bytes,
+    .on_elsewhere = mdg_sio_tunnel,
 };

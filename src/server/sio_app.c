@@ -558,6 +558,7 @@ static const struct mdg_sio_hooks hooks = {
     .foreign_args = foreign_args,
     .on_joined = on_joined,
     .random = random_bytes,
+    .on_elsewhere = mdg_sio_tunnel,
 };
 
 int mdg_mount_sio(struct madang *server)

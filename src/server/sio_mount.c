@@ -153,8 +153,9 @@ static int make_place(struct mdg_sio_place *p, struct mdg_worker *w)
 {
     struct madang_sio *io = p->io;
     p->worker = w;
-    int err =
-        io->raw ? 0 : mdg_sio_worker_new(w->loop, w->hub, &io->sio_options, io->hooks, p, &p->sio);
+    int err = io->raw ? 0
+                      : mdg_sio_worker_new(w->loop, w->hub, w->index, &io->sio_options, io->hooks,
+                                           p, &p->sio);
     if (err == 0)
         err = mdg_eio_worker_new(w->loop, w->ws, w->index, &io->eio_options,
                                  io->raw ? &raw_hooks : &sio_hooks, p, &p->eio);

@@ -224,7 +224,9 @@ const char *madang_socket_transport(struct madang_sio *io, madang_socket socket)
 {
     struct mdg_sio_socket *s = mdg_sio_here(io, socket);
     struct mdg_link *l = s ? mdg_sio_link(s) : NULL;
-    return l ? mdg_eio_transport(l) : "";
+    if (!l)
+        return "";
+    return strcmp(l->carrier->name, "eio") == 0 ? mdg_eio_transport(l) : "websocket";
 }
 
 const char *madang_socket_auth(struct madang_sio *io, madang_socket socket)

@@ -13,7 +13,7 @@ export const BINARY = process.env.MADANG ?? join(TOP, "build/madang");
 const START_S = 10;
 const STOP_S = 15;
 // A sanitizer's report; a server that wrote one has failed the test even when the test saw nothing.
-const FAULT = /ERROR: (Address|Leak|Thread|Memory)Sanitizer|runtime error:|Assertion .* failed/;
+const FAULT = /(ERROR|WARNING): (Address|Leak|Thread|Memory)Sanitizer|runtime error:|Assertion .* failed/;
 
 export function stateFolder(t) {
   const folder = mkdtempSync(join(tmpdir(), "madang-test-"));

@@ -31,6 +31,7 @@ async function bundle() {
     write: false,
     metafile: true,
     splitting: true,
+    define: { global: "globalThis" }, // sockjs-client was written for bundlers that gave it one
     entryNames: "[name]",
     chunkNames: "part-[hash]",
     format: "esm",

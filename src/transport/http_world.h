@@ -24,14 +24,14 @@ struct http_world {
     size_t len;
 };
 
-static void turns(struct http_world *w)
+static inline void turns(struct http_world *w)
 {
     for (int i = 0; i < 6; i++)
         assert_true(mdg_loop_step(w->loop, 0) >= 0);
 }
 
 /* Lets the server work and takes what it sent. */
-static void settle(struct http_world *w)
+static inline void settle(struct http_world *w)
 {
     for (int idle = 0; idle < 3;) {
         turns(w);
@@ -44,21 +44,21 @@ static void settle(struct http_world *w)
     w->got[w->len] = '\0';
 }
 
-static int64_t nobody_data(struct mdg_stream *s, struct mdg_input in)
+static inline int64_t nobody_data(struct mdg_stream *s, struct mdg_input in)
 {
     (void)s;
     (void)in;
     return 0;
 }
 
-static void nobody_close(struct mdg_stream *s, int reason)
+static inline void nobody_close(struct mdg_stream *s, int reason)
 {
     (void)s;
     (void)reason;
 }
 
 /* Hangs up the old connection, if there is one, and makes a new one. */
-static void connect_client(struct http_world *w)
+static inline void connect_client(struct http_world *w)
 {
     int pair[2];
     struct mdg_stream *s;
@@ -75,10 +75,10 @@ static void connect_client(struct http_world *w)
     w->eof = false;
 }
 
-static void send_bytes(struct http_world *w, const char *bytes, size_t len)
+static inline void send_bytes(struct http_world *w, const char *bytes, size_t len)
 {
     while (len) {
-        ssize_t n = write(w->fd, bytes, len);
+        ssize_t n = send(w->fd, bytes, len, MSG_NOSIGNAL);
         if (n < 0) {
             assert_true(errno == EAGAIN || errno == EPIPE);
             if (errno == EPIPE)
@@ -91,7 +91,7 @@ static void send_bytes(struct http_world *w, const char *bytes, size_t len)
     }
 }
 
-static void say(struct http_world *w, const char *text)
+static inline void say(struct http_world *w, const char *text)
 {
     send_bytes(w, text, strlen(text));
     settle(w);
@@ -110,8 +110,8 @@ static inline void expect(struct http_world *w, const char *wanted)
     w->got[0] = '\0';
 }
 
-static void http_world_init(struct http_world *w, const struct mdg_http_config *config,
-                            mdg_http_route_fn route, void *router)
+static inline void http_world_init(struct http_world *w, const struct mdg_http_config *config,
+                                   mdg_http_route_fn route, void *router)
 {
     w->fd = -1;
     assert_int_equal(mdg_loop_new(NULL, &w->loop), 0);
@@ -120,7 +120,7 @@ static void http_world_init(struct http_world *w, const struct mdg_http_config *
     connect_client(w);
 }
 
-static void http_world_fini(struct http_world *w)
+static inline void http_world_fini(struct http_world *w)
 {
     if (w->fd >= 0)
         close(w->fd);

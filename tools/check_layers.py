@@ -22,7 +22,7 @@ ALLOWED = {
     # Timers (heart-beats, acknowledgements that never come), nothing else of the loop.
     "dialect": {"base", "codec", "hub", "loop/timer.h"} | LINK,
     "broker": {"base", "codec", "loop", "net", "hub"},
-    "client": {"base", "codec", "loop", "net", "transport", "dialect"},
+    "client": {"base", "codec", "loop", "net", "transport", "dialect", "madang"},
     "server": {"base", "codec", "loop", "net", "hub", "store", "transport", "dialect", "broker",
                "client", "madang"},
 }

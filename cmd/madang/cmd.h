@@ -17,7 +17,11 @@ struct command {
     int (*run)(int argc, char **argv); /* argv[0] is the subcommand's name */
 };
 
+int cmd_bench(int argc, char **argv);
+int cmd_cat(int argc, char **argv);
+int cmd_pub(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
+int cmd_sub(int argc, char **argv);
 int cmd_token(int argc, char **argv);
 
 /* "madang: ..." on standard error; returns EXIT_USAGE. */

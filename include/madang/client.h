@@ -1,0 +1,94 @@
+/* madang/client.h: the client side of libmadang: WebSocket, text lines over TCP, TLS, unix sockets
+ * and UDP, and event streams over HTTP, with reconnecting, back-off and buffering while away.
+ *
+ *     struct madang_clients *clients;
+ *     struct madang_client *client;
+ *     struct madang_client_options options = {.url = "ws://127.0.0.1:8080/ws/chat", .reconnect =
+ * true}; madang_clients_new(&clients); madang_client_open(clients, &options, &handlers, NULL,
+ * &client); madang_clients_run(clients);
+ *
+ * Everything here belongs to one thread: the one that steps or runs the clients. Results are those
+ * of madang/madang.h. */
+#ifndef MADANG_CLIENT_H
+#define MADANG_CLIENT_H
+
+#include <madang/madang.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct madang_clients; /* a loop and its connections */
+struct madang_client;  /* one of them */
+
+struct madang_client_options {
+    /* ws://, wss:// (WebSocket); tcp://HOST:PORT, tls://HOST:PORT, unix:PATH (text lines);
+     * udp://HOST:PORT (a datagram is a message); http://, https:// (an event stream or JSON lines,
+     * whatever the server says it is; messages only come). */
+    const char *url;
+    const char *subprotocols;   /* WebSocket: comma-separated, by preference; NULL: none */
+    const char *const *headers; /* of HTTP and WebSocket: "Name: value", NULL-ended; NULL: none */
+    const char *origin;         /* NULL: no such header */
+    const char *ca_file;        /* PEM; NULL: the system's */
+    bool insecure;              /* certificates are not checked */
+    /* "http://HOST:PORT" asked for a tunnel (CONNECT); "": none; NULL: what https_proxy,
+     * http_proxy, all_proxy and no_proxy say (ws, wss, http and https only). */
+    const char *proxy;
+    bool compress;                               /* WebSocket: offer permessage-deflate */
+    bool reconnect;                              /* when the connection is lost or cannot be made */
+    uint32_t reconnect_min_ms, reconnect_max_ms; /* back-off doubles; 0: 500 ms, 30 s */
+    uint32_t attempts_max;       /* failures in a row until it is given up; 0: no end */
+    uint32_t connect_timeout_ms; /* until the connection is usable; 0: 10 s */
+    uint32_t ping_interval_s;    /* WebSocket: of silence before a ping; 0: 30 s */
+    size_t message_bytes_max;    /* 0: 64 MiB (lines: 64 KiB) */
+    size_t buffer_bytes_max;     /* waiting to be sent, also while away; 0: 1 MiB */
+};
+
+struct madang_client_handlers {
+    /* Usable. subprotocol: what the server chose, "" for none. Called again after a reconnection.
+     */
+    void (*on_open)(struct madang_client *client, const char *subprotocol, void *arg);
+    /* A message, a line, a datagram or an event's data. Borrowed; text is valid UTF-8. */
+    void (*on_message)(struct madang_client *client, const void *data, size_t len, bool binary,
+                       void *arg);
+    /* What was buffered has gone out. */
+    void (*on_drained)(struct madang_client *client, void *arg);
+    /* The connection is lost, was closed, or could not be made: `reason` says why. code as RFC 6455
+     * 7.4 (1006: lost without a word). retry_ms: when it is tried again; below 0: never, and the
+     * client is gone when this returns. */
+    void (*on_down)(struct madang_client *client, int code, const char *reason, int64_t retry_ms,
+                    void *arg);
+};
+
+MADANG_API int madang_clients_new(struct madang_clients **out);
+/* Ends what is open, without on_down. Not from a handler. NULL is fine. */
+MADANG_API void madang_clients_free(struct madang_clients *clients);
+/* Until no client is left. */
+MADANG_API int madang_clients_run(struct madang_clients *clients);
+/* In someone else's loop: the descriptor is readable when there is work, timers included. */
+MADANG_API int madang_clients_fd(const struct madang_clients *clients);
+/* One turn; timeout_ms as poll(2). How many clients there still are. */
+MADANG_API int madang_clients_step(struct madang_clients *clients, int timeout_ms);
+
+/* Starts connecting; nothing is called from inside. The options' texts are copied; handlers must
+ * live as long as the client. MADANG_E_SYNTAX: the URL or the proxy's; MADANG_E_UNSUPPORTED: its
+ * scheme; MADANG_E_NO_MEMORY; -errno: the CA file. */
+MADANG_API int madang_client_open(struct madang_clients *clients,
+                                  const struct madang_client_options *options,
+                                  const struct madang_client_handlers *handlers, void *arg,
+                                  struct madang_client **out);
+/* Sends, or buffers while the connection is not usable. MADANG_E_FULL: more than buffer_bytes_max
+ * waits; MADANG_E_GONE: closing; MADANG_E_UNSUPPORTED: binary as a line, anything on an event
+ * stream. */
+MADANG_API int madang_client_send(struct madang_client *client, const void *data, size_t len,
+                                  bool binary);
+/* Bytes that wait to be sent. */
+MADANG_API size_t madang_client_queued(const struct madang_client *client);
+/* Sends what is buffered, says goodbye, and does not come back: on_down follows. Idempotent. */
+MADANG_API void madang_client_close(struct madang_client *client, int code, const char *reason);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

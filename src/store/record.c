@@ -167,7 +167,8 @@ int mdg_record_read(struct mdg_slice bytes, struct mdg_content **out)
     draft.id = read_slice(&r);
     draft.content_type = read_slice(&r);
     draft.header_count = (size_t)read_number(&r, 4);
-    if (r.bad || draft.header_count > MDG_MSG_HEADERS_MAX || draft.kind >= MDG_MSG_PRESENCE)
+    if (r.bad || draft.header_count > MDG_MSG_HEADERS_MAX || draft.kind >= MDG_MSG_PRESENCE ||
+        sender.len > MDG_NAME_BYTES_MAX)
         return MDG_E_SYNTAX;
     for (size_t i = 0; i < draft.header_count; i++) {
         headers[i].name = read_slice(&r);

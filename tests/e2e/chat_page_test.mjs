@@ -214,7 +214,7 @@ test("signing out ends the session, and one user in two tabs is one presence", {
   await ann.waitForSelector("#name");
 });
 
-for (const via of ["sockjs:websocket", "sockjs:xhr-streaming", "sockjs:eventsource", "sockjs:xhr-polling"]) {
+for (const via of ["socketio", "socketio:polling", "sockjs:websocket", "sockjs:xhr-streaming", "sockjs:eventsource", "sockjs:xhr-polling"]) {
   test(`over ${via} the page is in the same room`, { timeout: 60 }, async (t) => {
     const server = await t.server();
     const ann = await visitor(t);
@@ -241,9 +241,9 @@ test("the transport is switched in the middle, nothing missing and nothing twice
   await say(ben, "two");
   await say(ann, "three");
   await until("all three", async () => (await said(ann)).length === 3);
-  await choice.selectOption("websocket");
+  await choice.selectOption("socketio");
   await say(ann, "four");
-  await until("all four", async () => (await said(ben)).length === 4);
+  for (const page of [ann, ben]) await until("all four", async () => (await said(page)).length === 4);
   assert.deepEqual((await said(ann)).sort(), ["ben: two", "own: four", "own: one", "own: three"]);
   assert.equal(await ann.$$eval(".lost, .pending", (all) => all.length), 0);
 });

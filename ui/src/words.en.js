@@ -71,7 +71,7 @@ export const en = {
   yesterday: "Yesterday",
   by: (name) => `${name}:`,
   transport: "Connect by",
-  transports: { websocket: "WebSocket", sockjs: "SockJS" },
+  transports: { websocket: "WebSocket", socketio: "Socket.IO", sockjs: "SockJS" },
   roomErrors: {
     room_invalid: "This name cannot be used for a room.",
     forbidden: "You may not enter this room.",

@@ -68,7 +68,7 @@ export const ko = {
   yesterday: "어제",
   by: (name) => `${name}:`,
   transport: "연결 방식",
-  transports: { websocket: "WebSocket", sockjs: "SockJS" },
+  transports: { websocket: "WebSocket", socketio: "Socket.IO", sockjs: "SockJS" },
   roomErrors: {
     room_invalid: "방 이름으로 쓸 수 없습니다.",
     forbidden: "들어갈 수 없는 방입니다.",

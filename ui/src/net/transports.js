@@ -8,6 +8,7 @@ import * as websocket from "./websocket.js";
 
 const LOADERS = {
   websocket: () => Promise.resolve(websocket),
+  socketio: () => import("./socketio.js"),
   sockjs: () => import("./sockjs.js"),
 };
 const KEY = "madang.transport";

@@ -53,7 +53,7 @@ struct mdg_ws_dec {
     uint8_t op;    /* of the message that is under way; 0: none */
     uint8_t flags; /* see ws.c */
     uint8_t utf8;
-    uint8_t fail; /* enum mdg_ws_fail */
+    uint8_t fail;  /* enum mdg_ws_fail */
     uint8_t owner; /* the owner's, for whatever it likes */
 };
 

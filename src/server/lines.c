@@ -55,5 +55,6 @@ int mdg_mount_lines(struct madang *server)
         .linger_s = LINGER_S,
     };
     server->accept_line = accept_line;
+    server->udp = true;
     return 0;
 }

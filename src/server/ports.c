@@ -6,6 +6,7 @@
 #include "net/sniff.h"
 #include "net/stream.h"
 #include "net/tls.h"
+#include "server/udp.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -284,16 +285,29 @@ static int open_listener(struct mdg_worker *w, struct mdg_bind *b)
     return 0;
 }
 
+/* Beside TCP it is a gift: without it the port still serves everyone else. */
+static int open_udp(struct madang *server, struct mdg_bind *b)
+{
+    int err = mdg_udp_open(&server->workers[0], b);
+    if (err < 0 && b->kind == MDG_BIND_UDP)
+        return fail_bind(server, b, err);
+    if (err < 0)
+        mdg_log(&server->log, MDG_LOG_WARN, "no UDP on this port", "why", mdg_strerror(err), NULL);
+    return 0;
+}
+
 static int open_bind(struct madang *server, struct mdg_bind *b)
 {
     if (b->kind == MDG_BIND_UDP)
-        return 0; /* udp.c of this folder listens there */
+        return open_udp(server, b);
     int err = b->is_unix || b->inherited_fd ? 0 : probe_port(&b->addr);
     /* A unix socket has one listener; its worker serves all who come there. */
     unsigned workers = b->is_unix ? 1 : server->worker_count;
     for (unsigned i = 0; err == 0 && i < workers; i++)
         err = open_listener(&server->workers[i], b);
-    return err < 0 ? fail_bind(server, b, err) : 0;
+    if (err < 0)
+        return fail_bind(server, b, err);
+    return b->udp_too && server->udp ? open_udp(server, b) : 0;
 }
 
 static int make_address(struct madang *server, size_t i)

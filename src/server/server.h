@@ -31,6 +31,7 @@ struct mdg_sockjs_here;
 struct mdg_sockjs_mount;
 struct mdg_stream;
 struct mdg_tls_context;
+struct mdg_udp_part;
 struct mdg_worker;
 struct mdg_workers;
 
@@ -87,6 +88,7 @@ struct mdg_worker {
     struct mdg_http_server *http;
     struct mdg_ws_worker *ws;
     struct mdg_stomp_part *stomp;   /* NULL: not mounted */
+    struct mdg_udp_part *udp;       /* NULL: not on this worker */
     struct mdg_sockjs_here *sockjs; /* one a service */
     size_t sockjs_count;
     struct mdg_listener **listeners;
@@ -138,6 +140,7 @@ struct madang {
     struct mdg_tls_context *tls;
     mdg_accept_fn accept_line, accept_stomp;
     struct mdg_tcp_config tcp_config; /* of text lines */
+    bool udp;                         /* beside TCP, on the same port */
     struct mdg_stomp_shared *stomp;   /* NULL: not mounted */
     struct mdg_worker *workers;
     unsigned worker_count;

@@ -7,6 +7,7 @@
 #include "server/ports.h"
 #include "server/sockjs.h"
 #include "server/stomp.h"
+#include "server/udp.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -241,6 +242,7 @@ static void begin_stop(struct mdg_loop *loop, void *arg)
     mdg_http_server_drain(w->http);
     for (size_t i = 0; i < server->shutdown_hook_count; i++)
         server->shutdown_hooks[i](w, server->shutdown_args[i]);
+    mdg_udp_stop(w);
     mdg_worker_close_sockjs(w);
     mdg_peers_close_all(w->peers, MDG_CLOSE_GOING_AWAY, MDG_SLICE_LIT("the server stops"));
     mdg_ws_worker_close_all(w->ws, MDG_CLOSE_GOING_AWAY, MDG_SLICE_LIT("the server stops"));
@@ -264,6 +266,12 @@ void mdg_worker_join(struct mdg_worker *w)
     w->has_thread = false;
 }
 
+static void run_once(struct mdg_worker *w)
+{
+    int ready = w->loop ? mdg_loop_step(w->loop, 0) : 0;
+    (void)ready; /* an error cannot be mended any more */
+}
+
 void mdg_worker_end(struct mdg_worker *w)
 {
     assert(!w->has_thread);
@@ -274,9 +282,12 @@ void mdg_worker_end(struct mdg_worker *w)
         w->server->fini_hooks[i](w, w->server->fini_args[i]);
     if (w->http)
         mdg_http_server_free(w->http);
+    mdg_udp_fini(w);
+    run_once(w); /* sockets and peers that were closed go at the end of a turn */
     /* Closing the streams tells their owners, which are freed after it. */
     mdg_net_free(w->net);
     mdg_worker_fini_sockjs(w);
+    run_once(w);
     if (w->ws)
         mdg_ws_worker_free(w->ws);
     mdg_polls_forget(&w->polls);

@@ -173,10 +173,15 @@ void mdg_addr_write_ip(struct mdg_writer *w, const struct mdg_addr *a)
         write_unix(w, a);
         return;
     }
-    if (is_v4(ip))
-        inet_ntop(AF_INET, ip + 12, text, sizeof text);
-    else
-        inet_ntop(AF_INET6, ip, text, sizeof text);
+    if (is_v4(ip)) { /* by hand: inet_ntop goes through printf, and this is done per request */
+        for (int i = 12; i < 16; i++) {
+            mdg_write_dec(w, ip[i]);
+            if (i < 15)
+                mdg_write_u8(w, '.');
+        }
+        return;
+    }
+    inet_ntop(AF_INET6, ip, text, sizeof text);
     mdg_write_str(w, text);
 }
 

@@ -119,6 +119,14 @@ void mdg_stream_deliver(struct mdg_stream *s, uint8_t *data, size_t len)
         mdg_stream_aux_tidy(s);
 }
 
+/* Both sides are done: the socket goes while the processor still has it in its cache. The stream
+ * itself ends in the free phase as always. */
+static void hang_up_early(struct mdg_stream *s)
+{
+    if ((s->flags & MDG_STREAM_CLOSING) && s->out_bytes == 0 && !mdg_tls_active(s))
+        mdg_class(s)->transport->close(s);
+}
+
 void mdg_stream_at_eof(struct mdg_stream *s)
 {
     s->flags |= MDG_STREAM_EOF;
@@ -131,11 +139,13 @@ void mdg_stream_at_eof(struct mdg_stream *s)
     }
     if (!s->user->on_eof) {
         mdg_stream_close(s, 0);
+        hang_up_early(s);
         return;
     }
     s->user->on_eof(s);
     /* Most owners close, and then there is nothing to unwatch. */
     mdg_stream_interest(s, false, (s->flags & MDG_STREAM_WANT_OUT) != 0);
+    hang_up_early(s);
 }
 
 static void at_error(struct mdg_stream *s, int err)

@@ -21,6 +21,7 @@ struct mdg_sim_config {
 
 int mdg_sim_new(struct mdg_net *net, const struct mdg_sim_config *config,
                 struct mdg_sim **out) MDG_NODISCARD;
+/* After its streams and sockets are gone (mdg_net_free). */
 void mdg_sim_free(struct mdg_sim *sim);
 /* A connected pair; each end has its owner. */
 int mdg_sim_pair(struct mdg_sim *sim, const struct mdg_stream_user *user_a, void *arg_a,
@@ -30,5 +31,10 @@ int mdg_sim_pair(struct mdg_sim *sim, const struct mdg_stream_user *user_a, void
 void mdg_sim_vanish(struct mdg_stream *s);
 /* Both ends see ECONNRESET. */
 void mdg_sim_reset(struct mdg_stream *s);
+/* A datagram socket at config->addr, which only needs to be unique; every datagram names its
+ * receiver. */
+int mdg_sim_udp(struct mdg_sim *sim, const struct mdg_udp_config *config,
+                const struct mdg_udp_user *user, void *user_arg,
+                struct mdg_udp **out) MDG_NODISCARD;
 
 #endif

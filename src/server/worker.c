@@ -276,6 +276,10 @@ void mdg_worker_end(struct mdg_worker *w)
 {
     assert(!w->has_thread);
     w->stopping = true; /* a stop that is still posted finds nothing to do */
+    if (w->loop) {      /* the turns below run timers too, and these look at what is being freed */
+        mdg_timer_stop(w->loop, &w->tick);
+        mdg_timer_stop(w->loop, &w->grace);
+    }
     if (w->net)
         mdg_ports_close(w);
     for (size_t i = 0; w->server && i < w->server->fini_hook_count; i++)

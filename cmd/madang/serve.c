@@ -51,7 +51,8 @@ static int help(void)
     return EXIT_OK;
 }
 
-static bool is_flag(const char *name)
+/* The parameter behind an option's name, '-' for '_'; NULL: there is none. */
+static const struct madang_param *find_param(const char *name)
 {
     const struct madang_param *p;
     for (size_t i = 0; (p = madang_param(i)); i++) {
@@ -59,9 +60,9 @@ static bool is_flag(const char *name)
         for (size_t j = 0; same && name[j]; j++)
             same = p->name[j] == (name[j] == '-' ? '_' : name[j]);
         if (same)
-            return strcmp(p->type, "true|false") == 0;
+            return p;
     }
-    return false;
+    return NULL;
 }
 
 static int unknown_option(const char *name)
@@ -81,19 +82,6 @@ static int unknown_option(const char *name)
                        name, near ? "; did you mean --" : "", near ? near : "", near ? "?" : "");
 }
 
-static bool is_known(const char *name)
-{
-    const struct madang_param *p;
-    for (size_t i = 0; (p = madang_param(i)); i++) {
-        bool same = strlen(p->name) == strlen(name);
-        for (size_t j = 0; same && name[j]; j++)
-            same = p->name[j] == (name[j] == '-' ? '_' : name[j]);
-        if (same)
-            return true;
-    }
-    return false;
-}
-
 /* One "--name value", "--name=value" or "--flag". Moves *i past a value of its own. */
 static int take_option(struct madang_config *config, int argc, char **argv, int *i)
 {
@@ -107,9 +95,10 @@ static int take_option(struct madang_config *config, int argc, char **argv, int 
     bool is_config = strcmp(name, "config") == 0;
     if (strcmp(name, "state") == 0)
         snprintf(name, sizeof name, "state_dir");
-    if (!is_config && !is_known(name))
+    const struct madang_param *param = find_param(name);
+    if (!is_config && !param)
         return unknown_option(name);
-    if (!value && is_flag(name))
+    if (!value && param && strcmp(param->type, "true|false") == 0)
         value = "true";
     if (!value && *i + 1 >= argc)
         return usage_error("--%s needs a value", name);

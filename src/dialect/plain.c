@@ -497,10 +497,16 @@ static void ask_failed(struct call *c, struct request *r, int err)
 /* What a room says may be read by its members, and by those who could become one. */
 static bool may_read(struct call *c)
 {
-    if (mdg_peer_session(c->peer)->principal->rights & MDG_RIGHT_SUBSCRIBE)
-        return true;
-    send_error(c->peer, c->f.id, c->f.room, "forbidden", "you may not read this room");
-    return false;
+    if (!(mdg_peer_session(c->peer)->principal->rights & MDG_RIGHT_SUBSCRIBE)) {
+        send_error(c->peer, c->f.id, c->f.room, "forbidden", "you may not read this room");
+        return false;
+    }
+    /* Such an answer costs more than a message. */
+    if (!mdg_peer_may_publish(c->peer)) {
+        send_error(c->peer, c->f.id, c->f.room, "rate_limited", "too many requests a second");
+        return false;
+    }
+    return true;
 }
 
 static void do_history(struct call *c)

@@ -1,37 +1,20 @@
 /* The table of rooms, their members' slots, their logs, and when a room is forgotten. */
+#include "base/utf8.h"
 #include "hub/impl.h"
 #include <stdlib.h>
 
 enum { LOGS_PER_TICK = 256, IDLE_PER_TICK = 1024 };
 
-/* UTF-8 without control characters (RFC 3629); rejects overlong forms and surrogates. */
-static bool utf8_step(struct mdg_slice *s)
-{
-    const uint8_t *p = s->data;
-    uint8_t c = p[0];
-    size_t len = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-    if ((c >= 0x80 && c < 0xc2) || c > 0xf4 || len > s->len || c < 0x20 || c == 0x7f)
-        return false;
-    for (size_t i = 1; i < len; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return false;
-    }
-    if ((c == 0xc2 && p[1] < 0xa0) || (c == 0xe0 && p[1] < 0xa0) || (c == 0xed && p[1] > 0x9f) ||
-        (c == 0xf0 && p[1] < 0x90) || (c == 0xf4 && p[1] > 0x8f))
-        return false;
-    *s = mdg_slice(p + len, s->len - len);
-    return true;
-}
-
 bool mdg_channel_name_ok(const struct mdg_hub *h, struct mdg_slice name)
 {
     if (name.len == 0 || name.len > h->config.channel_name_bytes_max)
         return false;
-    while (name.len > 0) {
-        if (!utf8_step(&name))
+    for (size_t i = 0; i < name.len; i++) {
+        bool c1 = name.data[i] == 0xc2 && i + 1 < name.len && name.data[i + 1] < 0xa0;
+        if (name.data[i] < 0x20 || name.data[i] == 0x7f || c1) /* controls: U+0000.., U+0080.. */
             return false;
     }
-    return true;
+    return mdg_utf8_valid(name);
 }
 
 struct mdg_slice mdg_channel_name(const struct mdg_channel *c)

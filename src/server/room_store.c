@@ -90,6 +90,11 @@ int mdg_room_store_open(struct madang *server)
     return 0;
 }
 
+struct mdg_store *mdg_room_store_facts(const struct madang *server)
+{
+    return server->room_store ? server->room_store->store : NULL;
+}
+
 void mdg_room_store_stop(struct mdg_room_store *rs)
 {
     if (rs && rs->store)

@@ -13,7 +13,7 @@ enum {
     CONNECT_MS = 10000,
     LINE_MAX_BYTES = 65536,
     BUFFER_MAX_BYTES = 1 << 20,
-    LINGER_S = 2
+    LINGER_S = 1
 };
 
 static void nobody_closed(struct mdg_stream *s, int reason)

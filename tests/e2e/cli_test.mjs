@@ -1,0 +1,200 @@
+// madang cat, pub, sub and bench, as a person at a terminal uses them.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import net from "node:net";
+import { join } from "node:path";
+import { BINARY, stateFolder } from "./lib/server.mjs";
+import { test, until } from "./lib/harness.mjs";
+
+const DONE_S = 20;
+
+/** Runs the tool to its end; `input` (null: left open) is what is typed. */
+class Tool {
+  constructor(t, args, { input = "", env = {} } = {}) {
+    this.out = "";
+    this.err = "";
+    const clean = { ...process.env, http_proxy: "", https_proxy: "", all_proxy: "", no_proxy: "" };
+    this.child = spawn(BINARY, args, { stdio: ["pipe", "pipe", "pipe"], env: { ...clean, ...env } });
+    this.child.stdout.setEncoding("utf8").on("data", (d) => { this.out += d; });
+    this.child.stderr.setEncoding("utf8").on("data", (d) => { this.err += d; });
+    this.child.stdin.on("error", () => {});
+    this.exited = new Promise((done) => this.child.on("close", done));
+    if (input !== null) this.child.stdin.end(input);
+    t.after(() => { this.child.kill("SIGKILL"); });
+  }
+
+  async end() {
+    const timer = setTimeout(() => this.child.kill("SIGKILL"), DONE_S * 1000);
+    const code = await this.exited;
+    clearTimeout(timer);
+    return { code, out: this.out, err: this.err, lines: this.out.split("\n").slice(0, -1) };
+  }
+
+  heard(what) {
+    return until(`the tool says ${what}`, () => this.out.includes(what) || this.err.includes(what));
+  }
+}
+
+const run = (t, args, options) => new Tool(t, args, options).end();
+
+test("cat sends lines and prints what comes back", async (t) => {
+  const server = await t.server({ args: ["--echo"] });
+  const ws = `ws://127.0.0.1:${server.port}/echo`;
+  const long = "x".repeat(300_000);
+  for (const extra of [[], ["--compress"], ["--binary"]]) {
+    const { code, out } = await run(t, ["cat", "-q", ...extra, ws], { input: `hello\n안녕\n${long}` });
+    assert.equal(code, 0);
+    assert.equal(out, extra[0] === "--binary" ? `hello안녕${long}` : `hello\n안녕\n${long}\n`);
+  }
+});
+
+test("cat on text lines meets the room", async (t) => {
+  const server = await t.server();
+  const { code, out } = await run(t, ["cat", "-q", `tcp://127.0.0.1:${server.port}`], { input: "typed in cat\n" });
+  assert.equal(code, 0);
+  assert.match(out, /: typed in cat/);
+});
+
+test("cat says what went wrong and how it ended", { once: true }, async (t) => {
+  const server = await t.server({ args: ["--echo"] });
+  for (const [args, code, words] of [
+    [["ws://127.0.0.1:1/"], 1, /refused/],
+    [[`ws://127.0.0.1:${server.port}/none`], 1, /404/],
+    [["localhost:80"], 2, /not an address/],
+    [["gopher://h/"], 2, /not known/],
+    [["--nonsense", "ws://h/"], 2, /nonsense/],
+    [[], 2, /one address/],
+    [["-H", "no header", "ws://h/"], 2, /not a header/],
+    [["--timeout", "x", "ws://h/"], 2, /number/],
+  ]) {
+    const got = await run(t, ["cat", ...args]);
+    assert.equal(got.code, code, `${args}: ${got.err}`);
+    assert.match(got.err, words);
+  }
+});
+
+test("what pub says, sub prints, on every carrier", async (t) => {
+  const server = await t.server();
+  const place = `127.0.0.1:${server.port}`;
+  const subs = [
+    new Tool(t, ["sub", "-R", "cli", "-n", "4", `ws://${place}/ws/chat`], { input: null }),
+    new Tool(t, ["sub", "-R", "cli", "-n", "4", `tcp://${place}`], { input: null }),
+    new Tool(t, ["sub", "-j", "-n", "4", `http://${place}/sse?room=cli&history=0`], { input: null }),
+  ];
+  await Promise.all(subs.slice(0, 2).map((s) => s.heard("in cli")));
+  await subs[2].heard("connected");
+  const first = await run(t, ["pub", "-R", "cli", `ws://${place}/ws/chat`, "two", "words"]);
+  assert.equal(first.code, 0, first.err);
+  assert.match(first.out, /^[0-9a-f]{16}:\d+\n$/);
+  const second = await run(t, ["pub", "-q", "-R", "cli", "-e", "weather", `tcp://${place}`], { input: "one\n\n안녕\n" });
+  assert.equal(second.code, 0, second.err);
+  assert.equal((await run(t, ["pub", "-R", "cli", "-j", `ws://${place}/ws/chat`, '{"a":[1]}'])).code, 0);
+  const [ws, tcp, sse] = await Promise.all(subs.map((s) => s.end()));
+  const said = ["two words", "one", "안녕", '{"a":[1]}'];
+  for (const { code, lines } of [ws, tcp]) {
+    assert.equal(code, 0);
+    assert.deepEqual(lines.map((l) => l.replace(/^\[cli\] [^:]*: /, "")), said);
+    assert.match(lines[1], /\(weather\)/);
+  }
+  assert.equal(sse.code, 0);
+  assert.deepEqual(sse.lines.map((l) => JSON.parse(l)).map((m) => m.text ?? JSON.stringify(m.data)), said);
+});
+
+test("pub tells a refusal", { once: true }, async (t) => {
+  const server = await t.server();
+  const ws = `ws://127.0.0.1:${server.port}/ws/chat`;
+  const noJson = await run(t, ["pub", "-R", "r", "-j", ws, "{"]);
+  assert.equal(noJson.code, 1);
+  assert.match(noJson.err, /not JSON/);
+  const badRoom = await run(t, ["pub", "-R", "", ws, "x"]);
+  assert.equal(badRoom.code, 1);
+  const nobody = await run(t, ["pub", "-R", "r", "ws://127.0.0.1:1/", "x"]);
+  assert.equal(nobody.code, 1);
+  assert.match(nobody.err, /refused/);
+});
+
+test("sub comes back after a restart with nothing missing", { once: true }, async (t) => {
+  const store = ["--store", join(stateFolder(t), "messages.db")];
+  let server = await t.server({ args: store });
+  const ws = `ws://127.0.0.1:${server.port}/ws/chat`;
+  const sub = new Tool(t, ["sub", "-R", "kept", "-n", "3", ws], { input: null });
+  await sub.heard("in kept");
+  assert.equal((await run(t, ["pub", "-q", "-R", "kept", ws, "before"])).code, 0);
+  await sub.heard("before");
+  await server.stop();
+  server = await server.restart(t);
+  assert.equal((await run(t, ["pub", "-q", "-R", "kept", ws, "while away"])).code, 0);
+  assert.equal((await run(t, ["pub", "-q", "-R", "kept", ws, "after"])).code, 0);
+  const { code, lines, err } = await sub.end();
+  assert.equal(code, 0);
+  assert.deepEqual(lines.map((l) => l.replace(/^\[kept\] [^:]*: /, "")), ["before", "while away", "after"]);
+  assert.match(err, /again in/);
+  assert.doesNotMatch(err, /could not all/);
+});
+
+test("over TLS, with the certificate trusted, not trusted, and not looked at", { once: true }, async (t) => {
+  const server = await t.server({ args: ["--echo", "--tls-dev"], listen: ["https://127.0.0.1:0"] });
+  const url = `wss://localhost:${server.port}/echo`;
+  const blind = await run(t, ["cat", "-q", "-k", url], { input: "secret\n" });
+  assert.equal(blind.out, "secret\n");
+  const wary = await run(t, ["cat", url]);
+  assert.equal(wary.code, 1);
+  assert.match(wary.err, /certificate/);
+});
+
+test("out through a proxy", { once: true }, async (t) => {
+  const server = await t.server({ args: ["--echo"] });
+  const asked = [];
+  const proxy = net.createServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", (head) => {
+      asked.push(head.toString().split("\r\n")[0]);
+      const [, host, port] = /^CONNECT ([^:]+):(\d+) /.exec(head.toString());
+      const out = net.connect(Number(port), host, () => {
+        socket.write("HTTP/1.1 200 OK\r\n\r\n");
+        socket.pipe(out).pipe(socket);
+      });
+      out.on("error", () => socket.destroy());
+    });
+  });
+  await new Promise((done) => proxy.listen(0, "127.0.0.1", done));
+  t.after(() => proxy.close());
+  const through = `http://127.0.0.1:${proxy.address().port}`;
+  const url = `ws://127.0.0.1:${server.port}/echo`;
+  const connect = `CONNECT 127.0.0.1:${server.port} HTTP/1.1`;
+  assert.equal((await run(t, ["cat", "-q", "--proxy", through, url], { input: "a\n" })).out, "a\n");
+  assert.equal((await run(t, ["cat", "-q", url], { input: "b\n", env: { http_proxy: through } })).out, "b\n");
+  assert.deepEqual(asked, [connect, connect]);
+  assert.equal((await run(t, ["cat", "-q", url], { input: "c\n", env: { http_proxy: through, no_proxy: "127.0.0.1" } })).out, "c\n");
+  assert.equal((await run(t, ["cat", "-q", "--no-proxy", url], { input: "d\n", env: { http_proxy: through } })).out, "d\n");
+  assert.equal(asked.length, 2);
+});
+
+test("a unix socket", { once: true }, async (t) => {
+  const path = join(stateFolder(t), "sock");
+  await t.server({ listen: ["127.0.0.1:0", `unix:${path}`] });
+  const { code, out, err } = await run(t, ["cat", `unix:${path}`], { input: "from a file\n" });
+  assert.equal(code, 0, err);
+  assert.match(out, /: from a file/);
+});
+
+test("bench measures and counts", async (t) => {
+  const server = await t.server({ args: ["--echo"] });
+  const place = `127.0.0.1:${server.port}`;
+  const bench = async (...args) => {
+    const { code, out, err } = await run(t, ["bench", args[0], "-q", "-j", "-p", String(server.program.pid), ...args.slice(1)]);
+    assert.equal(code, 0, err);
+    return JSON.parse(out);
+  };
+  const echo = await bench("echo", "-c", "5", "-i", "3", "-n", "2000", `ws://${place}/echo`);
+  assert.ok(echo.count >= 2000 && echo.lost === 0 && echo.p50_us > 0 && echo.cpu_ns_each > 0);
+  const fanout = await bench("fanout", "-c", "5", "--burst", "4", "-n", "500", `ws://${place}/ws/chat`);
+  assert.ok(fanout.count >= 500 && fanout.lost === 0);
+  const lines = await bench("fanout", "-c", "5", "-n", "200", "--hello", "/join bench", `tcp://${place}`);
+  assert.ok(lines.count >= 200);
+  const sse = await bench("fanout", "-c", "5", "-n", "200", "--publish-url", `ws://${place}/ws/chat`, `http://${place}/sse?room=lobby`);
+  assert.ok(sse.count >= 200);
+  assert.equal((await bench("idle", "-c", "20", "-t", "1", `ws://${place}/echo`)).connections, 20);
+  assert.ok((await bench("connect", "-i", "4", "-n", "200", `ws://${place}/echo`)).count >= 200);
+});

@@ -66,6 +66,8 @@ static void write_room_headers(struct mdg_writer *w, const struct mdg_stomp_sub 
     enum mdg_stomp_version version = (enum mdg_stomp_version)s->conn->dec.version;
     if (o->content->sender.len)
         mdg_stomp_write_header(w, version, MDG_SLICE_LIT("sender"), o->content->sender);
+    if (o->content->sender_guest)
+        mdg_write_str(w, "guest:true\n");
     if (o->content->event.len)
         mdg_stomp_write_header(w, version, MDG_SLICE_LIT("event"), o->content->event);
     if (o->at.seq) {
@@ -81,11 +83,17 @@ static void write_room_headers(struct mdg_writer *w, const struct mdg_stomp_sub 
     mdg_stomp_write_number(w, "timestamp", o->content->unix_ms);
 }
 
-static struct mdg_slice content_type(const struct mdg_content *c)
+/* Of a message that named none: what its kind says, where the peer is told about rooms at all. */
+static struct mdg_slice content_type(const struct mdg_stomp_sub *s, const struct mdg_content *c)
 {
-    if (c->content_type.len || (c->kind != MDG_MSG_JSON && c->kind != MDG_MSG_ARGS))
+    if (c->content_type.len)
         return c->content_type;
-    return MDG_SLICE_LIT("application/json");
+    if (c->kind == MDG_MSG_JSON || c->kind == MDG_MSG_ARGS)
+        return MDG_SLICE_LIT("application/json");
+    if (!s->conn->server->config->room_headers)
+        return c->content_type;
+    return c->kind == MDG_MSG_BINARY ? MDG_SLICE_LIT("application/octet-stream")
+                                     : MDG_SLICE_LIT("text/plain");
 }
 
 /* Everything before the body. body_len: of the body as it will be sent. */
@@ -94,7 +102,7 @@ static void write_head(struct mdg_writer *w, const struct mdg_stomp_sub *s,
 {
     const struct mdg_stomp *c = s->conn;
     enum mdg_stomp_version version = (enum mdg_stomp_version)c->dec.version;
-    struct mdg_slice type = content_type(o->content);
+    struct mdg_slice type = content_type(s, o->content);
     mdg_stomp_write_command(w, MDG_STOMP_MESSAGE);
     if (s->has_id)
         mdg_stomp_write_header(w, version, MDG_SLICE_LIT("subscription"), mdg_stomp_sub_id(s));

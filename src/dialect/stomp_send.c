@@ -1,10 +1,14 @@
 /* SEND: a frame becomes a message that every protocol can carry. */
+#include "base/json.h"
 #include "base/utf8.h"
 #include "dialect/stomp_impl.h"
 
 /* What is between the client and us, or is said by the message in another way. */
-static bool is_ours(struct mdg_slice name)
+static bool is_ours(const struct mdg_stomp *c, struct mdg_slice name)
 {
+    /* Where subscribers are told these by us, nobody else may. */
+    static const char *const told[] = {"sender", "guest", "room",      "epoch",
+                                       "seq",    "event", "timestamp", "user-name"};
     static const char *const names[] = {
         "destination",    "receipt",    "transaction",  "login", "passcode",
         "content-length", "persistent", "subscription", "ack",   "redelivered"};
@@ -12,17 +16,21 @@ static bool is_ours(struct mdg_slice name)
         if (mdg_slice_eq(name, mdg_slice_str(names[i])))
             return true;
     }
+    for (size_t i = 0; c->server->config->room_headers && i < MDG_ARRAY_LEN(told); i++) {
+        if (mdg_slice_eq(name, mdg_slice_str(told[i])))
+            return true;
+    }
     return false;
 }
 
 /* The other headers travel with the message. */
-static size_t take_headers(const struct mdg_stomp_frame *f, struct mdg_slice reply_to,
-                           struct mdg_msg_header *out)
+static size_t take_headers(const struct mdg_stomp *c, const struct mdg_stomp_frame *f,
+                           struct mdg_slice reply_to, struct mdg_msg_header *out)
 {
     size_t n = 0;
     for (uint32_t i = 0; i < f->header_count; i++) {
         const struct mdg_stomp_header *h = &f->headers[i];
-        if (is_ours(h->name) || !mdg_stomp_is_first(f, i) ||
+        if (is_ours(c, h->name) || !mdg_stomp_is_first(f, i) ||
             mdg_slice_eq(h->name, MDG_SLICE_LIT("content-type")))
             continue;
         out[n] = (struct mdg_msg_header){h->name, h->value};
@@ -91,6 +99,18 @@ int mdg_stomp_publish(struct mdg_stomp *c, enum mdg_stomp_kind kind, bool keep,
                              &c->waiter, (uint64_t)(uintptr_t)p);
 }
 
+/* JSON is told apart so that clients of other protocols get it as a value. */
+static enum mdg_msg_kind kind_of(struct mdg_slice type, struct mdg_slice body)
+{
+    enum { JSON_DEPTH_MAX = 32 };
+    struct mdg_slice value;
+    if (!mdg_utf8_valid(body))
+        return MDG_MSG_BINARY;
+    bool json = mdg_slice_starts(type, MDG_SLICE_LIT("application/json")) &&
+                mdg_json_check(body, JSON_DEPTH_MAX, &value) >= 0;
+    return json ? MDG_MSG_JSON : MDG_MSG_TEXT;
+}
+
 static int make_content(struct mdg_stomp *c, const struct mdg_stomp_frame *f,
                         const struct mdg_stomp_dest *dest, struct mdg_slice reply_to,
                         struct mdg_content **out)
@@ -99,13 +119,14 @@ static int make_content(struct mdg_stomp *c, const struct mdg_stomp_frame *f,
     static_assert((int)MDG_STOMP_HEADERS_CAP <= (int)MDG_MSG_HEADERS_MAX, "all of them fit");
     struct mdg_slice type = mdg_stomp_find(f, "content-type");
     struct mdg_msg_draft draft = {
-        .kind = mdg_utf8_valid(f->body) ? MDG_MSG_TEXT : MDG_MSG_BINARY,
+        .kind = kind_of(type, f->body),
         .channel = dest->name,
         .content_type = type,
+        .event = c->server->config->room_headers ? mdg_stomp_find(f, "event") : mdg_slice(NULL, 0),
         .sender = c->who,
         .sender_session = c->session.id,
         .headers = headers,
-        .header_count = take_headers(f, reply_to, headers),
+        .header_count = take_headers(c, f, reply_to, headers),
         .payload = f->body,
     };
     return mdg_content_new(&draft, mdg_hub_unix_ms(c->server->hub), out);

@@ -46,12 +46,19 @@ int mdg_sio_worker_new(struct mdg_loop *loop, struct mdg_hub *hub, unsigned work
     return 0;
 }
 
+void mdg_sio_worker_stop(struct mdg_sio_worker *w)
+{
+    if (w)
+        w->stopping = true;
+}
+
 void mdg_sio_worker_free(struct mdg_sio_worker *w)
 {
     if (!w)
         return;
     size_t at = 0;
     struct sio_nsp *n;
+    w->stopping = true;
     mdg_timer_stop(w->loop, &w->doom_timer);
     while ((n = mdg_map_next(&w->nsps, &at))) {
         MDG_LIST_FOR(it, next, &n->sockets)

@@ -37,7 +37,8 @@ struct mdg_sio_options {
     bool recover_without_offset; /* a pid alone is enough: the server knows the position */
     uint32_t recovery_ms;        /* how long a session without connection is kept (2 min) */
     uint32_t recovery_ring;      /* deliveries remembered, at most MDG_SIO_RING_MAX */
-    uint64_t sid_key[2]; /* random, the same for all workers: a sid proves its session's id */
+    uint64_t sid_key[2];    /* random, the same for all workers: a sid proves its session's id */
+    uint64_t offset_key[2]; /* the same for all workers and, with a store, after a restart */
 };
 
 /* What the client sent, or what an acknowledgement brought. Borrowed. */
@@ -79,6 +80,9 @@ struct mdg_sio_hooks {
     /* A message that is about to go out to this socket. */
     void (*on_outgoing)(void *arg, struct mdg_sio_socket *s, const struct mdg_content *c);
     void (*random)(void *arg, void *out, size_t len);
+    /* What a restarted server gives back to mdg_sio_restore; an empty record: forget it. NULL: what
+     * recovery needs lives in memory only. */
+    void (*keep)(void *arg, struct mdg_slice pid, struct mdg_slice record);
     /* The client names, by its pid, a socket that another worker remembers. On 0 the link is taken
      * over, with one reference to who and the handshake for mdg_sio_adopt there; `unit` is the
      * packet that said so. <0 (or NULL): the client goes on here. */
@@ -91,6 +95,8 @@ struct mdg_sio_hooks {
 int mdg_sio_worker_new(struct mdg_loop *loop, struct mdg_hub *hub, unsigned worker,
                        const struct mdg_sio_options *options, const struct mdg_sio_hooks *hooks,
                        void *arg, struct mdg_sio_worker **out) MDG_NODISCARD;
+/* Nothing is given to hooks->keep any more. */
+void mdg_sio_worker_stop(struct mdg_sio_worker *w); /* NULL is allowed */
 /* After every client is gone. Frees sockets that wait for recovery. */
 void mdg_sio_worker_free(struct mdg_sio_worker *w);
 /* A new connection; protocol: 4 or 5. Sets l->user. <0: refuse it. */
@@ -101,6 +107,10 @@ int mdg_sio_open(struct mdg_sio_worker *w, struct mdg_link *l, const struct mdg_
 int mdg_sio_adopt(struct mdg_sio_worker *w, struct mdg_link *l, struct mdg_principal *who,
                   struct mdg_sio_kept_handshake *hs) MDG_NODISCARD;
 void mdg_sio_kept_handshake_free(struct mdg_sio_kept_handshake *hs); /* NULL is allowed */
+
+/* A socket that a server before this one kept, in its worker, before the first client. Records
+ * that make no sense (any more) are dropped. */
+void mdg_sio_restore(struct mdg_sio_worker *w, struct mdg_slice pid, struct mdg_slice record);
 
 /* The answer to on_connect. From anywhere on the worker, at any time; the id finds the socket. */
 void mdg_sio_admit(struct mdg_sio_socket *s);
@@ -134,6 +144,7 @@ struct mdg_sio_emit {
     const struct mdg_slice *attachments;
     size_t attachment_count;
     bool is_volatile, compress;
+    bool once; /* has no offset and is not repeated by recovery */
 };
 
 /* To this socket alone. MDG_E_SYNTAX (event or args), MDG_E_FULL, MDG_E_CLOSED, MDG_E_NO_MEMORY. A

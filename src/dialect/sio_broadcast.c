@@ -43,7 +43,9 @@ int mdg_sio_emit(struct mdg_sio_socket *s, const struct mdg_sio_emit *e)
         return MDG_E_SYNTAX;
     if (s->state != SIO_CONNECTED && s->state != SIO_AWAY)
         return MDG_E_CLOSED;
-    if (!s->recovery) {
+    if (e->once && s->state != SIO_CONNECTED)
+        return 0;
+    if (!s->recovery || e->once) {
         int err = sio_send_packet(s, e->attachment_count ? MDG_SIO_BINARY_EVENT : MDG_SIO_EVENT,
                                   NULL, e, NULL);
         return err == MDG_E_FULL && e->is_volatile ? 0 : err;
@@ -53,8 +55,8 @@ int mdg_sio_emit(struct mdg_sio_socket *s, const struct mdg_sio_emit *e)
     int err = make_content(w, e, &draft, &content);
     if (err < 0)
         return err;
-    uint64_t offset = sio_offset_of(w, content);
     const struct mdg_msg msg = {.content = content};
+    uint64_t offset = sio_offset_of(w, &msg);
     if (s->state == SIO_CONNECTED)
         err = sio_send_message(s, &msg, offset);
     if (err == 0)

@@ -340,7 +340,7 @@ static int deliver_one(struct mdg_sio_socket *s, struct mdg_msg *msg)
 {
     struct mdg_sio_worker *w = s->nsp->w;
     struct mdg_sio_client *c = s->client;
-    uint64_t offset = s->recovery ? sio_offset_of(w, msg->content) : 0;
+    uint64_t offset = s->recovery ? sio_offset_of(w, msg) : 0;
     bool repeatable = msg->content->kind != MDG_MSG_PRESENCE;
     bool own = is_own(w, msg);
     int err;

@@ -13,6 +13,7 @@ enum {
     SIO_SLOT_FIRST = MDG_MSG_SLOTS_PEER, /* our places among a message's encodings */
     SIO_SLOT_COUNT = MDG_MSG_SLOTS - MDG_MSG_SLOTS_PEER,
     SIO_CHANNEL_BYTES_MAX = 256,
+    SIO_KEEP_EVERY = 64, /* deliveries between two records of a socket in the store */
 };
 
 struct sio_nsp {
@@ -38,6 +39,7 @@ struct mdg_sio_worker {
     struct mdg_list clients;
     struct mdg_list doomed; /* sockets that the application has disconnected in this turn */
     struct mdg_timer doom_timer;
+    bool stopping;    /* what is kept stays kept */
     uint64_t seed[2]; /* of offsets */
     uint64_t next_ack;
     /* Which framing an encoding slot stands for. */
@@ -94,7 +96,12 @@ struct sio_recovery {
     struct mdg_timer timer; /* runs while there is no connection */
     struct sio_delivery *ring;
     uint32_t cap, len, at; /* at: the oldest */
-    bool overflowed;       /* something that was delivered is not in the ring any more */
+    uint32_t unkept;       /* deliveries since the last record */
+    uint64_t *order; /* restored: the offsets in the order of their delivery, as far as kept */
+    uint32_t order_len;
+    uint64_t before_offset; /* restored: of the message before the ring; 0: not known */
+    bool restored;          /* the ring was filled from the rooms' logs, room by room */
+    bool overflowed;        /* something that was delivered is not in the ring any more */
 };
 
 enum sio_state {
@@ -119,6 +126,9 @@ struct mdg_sio_socket {
     char sid[MDG_SIO_SID_CHARS + 1];
 };
 
+/* A member's cookie for which nobody waits. */
+#define SIO_COOKIE_QUIET ((void *)1)
+
 static inline struct mdg_slice sio_nsp_name(const struct sio_nsp *n)
 {
     return mdg_slice(n->name, n->name_len);
@@ -136,6 +146,8 @@ void sio_client_close(struct mdg_sio_client *c, const char *reason);
 int sio_client_send_text(struct mdg_sio_client *c, struct mdg_slice text) MDG_NODISCARD;
 
 /* sio_socket.c */
+/* Without client and maps; the session is there. */
+struct mdg_sio_socket *sio_socket_alloc(struct sio_nsp *nsp, struct mdg_principal *who);
 void sio_socket_connect(struct mdg_sio_client *c, struct sio_nsp *nsp, struct mdg_slice auth);
 /* keep: recovery may find it again. */
 void sio_socket_disconnect(struct mdg_sio_socket *s, const char *reason, bool keep);
@@ -160,12 +172,22 @@ int sio_send_message(struct mdg_sio_socket *s, const struct mdg_msg *m,
 bool sio_emit_ok(const struct mdg_sio_worker *w, const struct mdg_sio_emit *e);
 
 /* sio_recover.c */
-uint64_t sio_offset_of(const struct mdg_sio_worker *w, const struct mdg_content *c);
+uint64_t sio_offset_of(const struct mdg_sio_worker *w, const struct mdg_msg *m);
 void sio_write_offset(struct mdg_writer *w, uint64_t offset);
 int sio_recovery_new(struct mdg_sio_socket *s) MDG_NODISCARD;
+/* For a socket without connection, under the pid that it had. */
+int sio_recovery_restore(struct mdg_sio_socket *s, struct mdg_slice pid) MDG_NODISCARD;
 void sio_recovery_free(struct mdg_sio_socket *s);
 void sio_recovery_note(struct mdg_sio_socket *s, const struct mdg_msg *m, uint64_t offset);
+/* Messages are gone: nothing that came before can be gone on from. */
+void sio_recovery_hole(struct mdg_sio_socket *s);
 void sio_recovery_park(struct mdg_sio_socket *s);
+/* It has a connection again: its rooms show it again. */
+void sio_recovery_unpark(struct mdg_sio_socket *s);
+
+/* sio_keep.c */
+void sio_keep(struct mdg_sio_socket *s); /* its record, to the store */
+void sio_forget(struct mdg_sio_socket *s);
 /* The worker that this CONNECT's pid names, or -1. */
 int sio_recovery_worker(struct mdg_slice auth);
 /* The socket that this CONNECT's auth names, if it can go on. */

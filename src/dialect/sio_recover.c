@@ -10,11 +10,18 @@
 
 enum { PID_BYTES = 15, RING_FIRST = 8 };
 
-/* Unique among the contents that are alive: a ring keeps those alive that it names. */
-uint64_t sio_offset_of(const struct mdg_sio_worker *w, const struct mdg_content *c)
+/* A message of a room's log is named by its place there, so that a restarted server knows it too;
+ * another one by its address: unique among the contents that are alive, and a ring keeps those
+ * alive that it names. */
+uint64_t sio_offset_of(const struct mdg_sio_worker *w, const struct mdg_msg *m)
 {
-    const uint64_t what[2] = {(uint64_t)(uintptr_t)c, c->unix_ms};
-    return mdg_siphash(w->seed, mdg_slice(what, sizeof what));
+    const struct mdg_content *c = m->content;
+    if (m->seq == 0) {
+        const uint64_t what[2] = {(uint64_t)(uintptr_t)c, c->unix_ms};
+        return mdg_siphash(w->seed, mdg_slice(what, sizeof what));
+    }
+    const uint64_t what[3] = {mdg_siphash(w->options->offset_key, c->channel), m->epoch, m->seq};
+    return mdg_siphash(w->options->offset_key, mdg_slice(what, sizeof what));
 }
 
 void sio_write_offset(struct mdg_writer *w, uint64_t offset)
@@ -30,24 +37,44 @@ static void on_expired(struct mdg_timer *t, void *arg)
     sio_socket_free(arg);
 }
 
+static int add_recovery(struct mdg_sio_socket *s, const char pid[SIO_PID_CHARS])
+{
+    struct mdg_sio_worker *w = s->nsp->w;
+    struct sio_recovery *r = calloc(1, sizeof *r);
+    if (!r)
+        return MDG_E_NO_MEMORY;
+    memcpy(r->pid, pid, SIO_PID_CHARS);
+    mdg_timer_init(&r->timer, on_expired, s);
+    int err = mdg_map_put(&w->by_pid, mdg_slice(r->pid, sizeof r->pid), s);
+    if (err < 0) {
+        free(r);
+        return err;
+    }
+    s->recovery = r;
+    return 0;
+}
+
 int sio_recovery_new(struct mdg_sio_socket *s)
 {
     struct mdg_sio_worker *w = s->nsp->w;
     uint8_t bytes[PID_BYTES];
+    char pid[SIO_PID_CHARS];
     struct mdg_writer out;
-    struct sio_recovery *r = calloc(1, sizeof *r);
-    if (!r)
-        return MDG_E_NO_MEMORY;
     w->hooks->random(w->arg, bytes, sizeof bytes);
     bytes[0] = (uint8_t)w->number;
-    mdg_writer_init(&out, r->pid, sizeof r->pid);
+    mdg_writer_init(&out, pid, sizeof pid);
     mdg_write_base64url(&out, mdg_slice(bytes, sizeof bytes));
-    mdg_timer_init(&r->timer, on_expired, s);
-    if (mdg_map_put(&w->by_pid, mdg_slice(r->pid, sizeof r->pid), s) < 0) {
-        free(r);
-        return MDG_E_NO_MEMORY;
-    }
-    s->recovery = r;
+    return add_recovery(s, pid);
+}
+
+int sio_recovery_restore(struct mdg_sio_socket *s, struct mdg_slice pid)
+{
+    assert(pid.len == SIO_PID_CHARS);
+    int err = add_recovery(s, (const char *)pid.data);
+    if (err < 0)
+        return err;
+    s->recovery->restored = true;
+    mdg_timer_start(s->nsp->w->loop, &s->recovery->timer, s->nsp->w->options->recovery_ms);
     return 0;
 }
 
@@ -57,11 +84,13 @@ void sio_recovery_free(struct mdg_sio_socket *s)
     struct mdg_sio_worker *w = s->nsp->w;
     if (!r)
         return;
+    sio_forget(s);
     mdg_timer_stop(w->loop, &r->timer);
     (void)mdg_map_remove(&w->by_pid, mdg_slice(r->pid, sizeof r->pid));
     for (uint32_t i = 0; i < r->len; i++)
         mdg_content_unref(r->ring[(r->at + i) % r->cap].content);
     free(r->ring);
+    free(r->order);
     free(r);
     s->recovery = NULL;
 }
@@ -92,7 +121,9 @@ void sio_recovery_note(struct mdg_sio_socket *s, const struct mdg_msg *m, uint64
     struct sio_recovery *r = s->recovery;
     if (!r || (s->state == SIO_AWAY && (c->flags & MDG_MSG_VOLATILE)))
         return;
-    if (r->len == r->cap && !grow(r, s->nsp->w->options->recovery_ring)) {
+    /* What the store gives back may be as long as two rings: it began some time before the end. */
+    uint32_t most = s->nsp->w->options->recovery_ring * (r->restored ? 2u : 1u);
+    if (r->len == r->cap && !grow(r, most)) {
         r->overflowed = true;
         if (r->cap == 0)
             return;
@@ -102,11 +133,108 @@ void sio_recovery_note(struct mdg_sio_socket *s, const struct mdg_msg *m, uint64
     }
     r->ring[(r->at + r->len++) % r->cap] =
         (struct sio_delivery){mdg_content_ref(c), offset, m->epoch, m->seq};
+    if (s->state != SIO_AWAY && ++r->unkept >= SIO_KEEP_EVERY)
+        sio_keep(s);
+}
+
+void sio_recovery_hole(struct mdg_sio_socket *s)
+{
+    struct sio_recovery *r = s->recovery;
+    if (!r)
+        return;
+    for (uint32_t i = 0; i < r->len; i++)
+        mdg_content_unref(r->ring[(r->at + i) % r->cap].content);
+    r->len = 0;
+    r->before_offset = 0;
+    r->overflowed = true;
+}
+
+/* Leaves a room and comes back to the same place in it, shown to others or not. */
+static void rejoin(struct mdg_sio_socket *s, struct mdg_member *m, bool hidden)
+{
+    char name[SIO_CHANNEL_BYTES_MAX];
+    struct mdg_slice channel = mdg_channel_name(m->channel);
+    struct mdg_join_options options = {
+        .hidden = hidden, .resume = true, .from = mdg_member_position(m), .cookie = m->cookie};
+    struct mdg_member *again;
+    if (channel.len > sizeof name || !options.from.epoch)
+        return;
+    if (options.cookie) /* nobody waits for this answer */
+        options.cookie = SIO_COOKIE_QUIET;
+    memcpy(name, channel.data, channel.len);
+    mdg_hub_leave(m);
+    if (mdg_hub_join(s->session.hub, &s->session, mdg_slice(name, channel.len), &options, &again) <
+        0)
+        s->recovery->overflowed = true;
+}
+
+/* Who has gone must not be shown as present for the minutes in which he may come back. */
+static void show(struct mdg_sio_socket *s, bool hidden)
+{
+    struct mdg_list moved;
+    mdg_list_init(&moved);
+    mdg_list_take(&moved, &s->session.members);
+    while (!mdg_list_empty(&moved)) {
+        struct mdg_list *at = mdg_list_first(&moved);
+        struct mdg_member *m = MDG_CONTAINER_OF(at, struct mdg_member, in_session);
+        mdg_list_remove(at);
+        mdg_list_push(&s->session.members, at);
+        if (!mdg_slice_starts(mdg_channel_name(m->channel), MDG_SLICE_LIT("socket.io:")) &&
+            m->hidden != hidden)
+            rejoin(s, m, hidden);
+    }
 }
 
 void sio_recovery_park(struct mdg_sio_socket *s)
 {
+    show(s, true);
+    sio_keep(s);
     mdg_timer_start(s->nsp->w->loop, &s->recovery->timer, s->nsp->w->options->recovery_ms);
+}
+
+void sio_recovery_unpark(struct mdg_sio_socket *s)
+{
+    show(s, false);
+}
+
+/* When it was delivered before the restart; what came later or is not known: UINT32_MAX. */
+static uint32_t rank_of(const struct sio_recovery *r, uint64_t offset)
+{
+    for (uint32_t i = 0; i < r->order_len; i++) {
+        if (r->order[i] == offset)
+            return i;
+    }
+    return UINT32_MAX;
+}
+
+/* What was delivered in a known order stays in it; the rest follows by time, but the order within a
+ * room is its own, whatever the clocks of the publishers said. */
+static bool comes_before(const struct sio_recovery *r, const struct sio_delivery *a,
+                         const struct sio_delivery *b)
+{
+    uint32_t rank_a = rank_of(r, a->offset), rank_b = rank_of(r, b->offset);
+    if (rank_a != rank_b)
+        return rank_a < rank_b;
+    return !mdg_slice_eq(a->content->channel, b->content->channel) &&
+           a->content->unix_ms < b->content->unix_ms;
+}
+
+/* A ring that was filled room by room is put into the order of its deliveries. */
+static void sort_restored(struct sio_recovery *r)
+{
+    for (uint32_t i = 1; i < r->len; i++) {
+        struct sio_delivery d = r->ring[(r->at + i) % r->cap];
+        uint32_t j = i;
+        while (j > 0 && comes_before(r, &d, &r->ring[(r->at + j - 1) % r->cap])) {
+            r->ring[(r->at + j) % r->cap] = r->ring[(r->at + j - 1) % r->cap];
+            j--;
+        }
+        r->ring[(r->at + j) % r->cap] = d;
+    }
+    free(r->order);
+    r->order = NULL;
+    r->order_len = 0;
+    r->restored = false;
 }
 
 /* Which delivery comes next for a client that has received this offset. */
@@ -117,6 +245,8 @@ static bool find_offset(const struct sio_recovery *r, struct mdg_slice value, ui
     struct mdg_slice text = mdg_json_inside(value, &escaped);
     if (mdg_base64_decode(text, (uint8_t *)&offset, sizeof offset) != (int64_t)sizeof offset)
         return false;
+    if (offset == r->before_offset) /* the newest message when it joined, from the history */
+        return true;
     for (uint32_t i = r->len; i > 0; i--) {
         if (r->ring[(r->at + i - 1) % r->cap].offset == offset) {
             *from = i;
@@ -161,6 +291,8 @@ struct mdg_sio_socket *sio_recovery_find(struct mdg_sio_client *c, struct sio_ns
     struct mdg_sio_socket *s = mdg_map_get(&w->by_pid, mdg_json_inside(pid, &escaped));
     if (!s || s->nsp != nsp || (s->state != SIO_AWAY && s->state != SIO_CONNECTED))
         return NULL;
+    if (s->recovery->restored)
+        sort_restored(s->recovery);
     *from = 0;
     bool can = mdg_json_find(auth, MDG_SLICE_LIT("offset"), &offset)
                    ? find_offset(s->recovery, offset, from)

@@ -61,31 +61,40 @@ static char *keep_json(struct mdg_slice json)
     return copy;
 }
 
-static struct mdg_sio_socket *socket_new(struct mdg_sio_client *c, struct sio_nsp *nsp,
-                                         struct mdg_slice auth)
+struct mdg_sio_socket *sio_socket_alloc(struct sio_nsp *nsp, struct mdg_principal *who)
 {
-    struct mdg_sio_worker *w = c->w;
+    struct mdg_sio_worker *w = nsp->w;
     struct mdg_sio_socket *s = calloc(1, sizeof *s);
     if (!s)
         return NULL;
-    if (auth.len > 2)
-        s->auth = keep_json(auth);
-    s->client = c;
     s->nsp = nsp;
     mdg_list_init(&s->acks);
     mdg_list_init(&s->in_doomed);
-    mdg_session_init(&s->session, w->hub, &sio_session_ops, c->who);
+    mdg_list_init(&s->in_client);
+    mdg_session_init(&s->session, w->hub, &sio_session_ops, who);
     write_sid(w, s->session.id, s->sid);
-    if ((auth.len > 2 && !s->auth) ||
-        mdg_map_put(&w->by_id, mdg_slice(&s->session.id, sizeof s->session.id), s) < 0) {
+    if (mdg_map_put(&w->by_id, mdg_slice(&s->session.id, sizeof s->session.id), s) < 0) {
         mdg_session_fini(&s->session);
-        free(s->auth);
         free(s);
         return NULL;
     }
     mdg_list_push(&nsp->sockets, &s->in_nsp);
-    mdg_list_push(&c->sockets, &s->in_client);
     nsp->count++;
+    return s;
+}
+
+static struct mdg_sio_socket *socket_new(struct mdg_sio_client *c, struct sio_nsp *nsp,
+                                         struct mdg_slice auth)
+{
+    char *kept = auth.len > 2 ? keep_json(auth) : NULL;
+    struct mdg_sio_socket *s = auth.len > 2 && !kept ? NULL : sio_socket_alloc(nsp, c->who);
+    if (!s) {
+        free(kept);
+        return NULL;
+    }
+    s->auth = kept;
+    s->client = c;
+    mdg_list_push(&c->sockets, &s->in_client);
     c->socket_count++;
     return s;
 }
@@ -223,6 +232,7 @@ static void go_on(struct mdg_sio_client *c, struct mdg_sio_socket *s, struct mdg
     mdg_list_push(&c->sockets, &s->in_client);
     c->socket_count++;
     mdg_session_set_principal(&s->session, c->who);
+    sio_recovery_unpark(s);
     uint64_t id = s->session.id;
     if (send_connect(s) < 0) {
         sio_client_close(c, "transport error");
@@ -302,6 +312,8 @@ static void on_joined(struct mdg_member *m, int err, const struct mdg_joined *in
 {
     struct mdg_sio_socket *s = sio_of_session(m->session);
     struct mdg_sio_worker *w = s->nsp->w;
+    if (err == 0)
+        sio_keep(s);
     if (m->cookie && w->hooks->on_joined)
         w->hooks->on_joined(w->arg, s, m, err, info);
 }
@@ -311,8 +323,7 @@ static int on_gap(struct mdg_member *m, uint64_t from, uint64_t to)
     struct mdg_sio_socket *s = sio_of_session(m->session);
     (void)from;
     (void)to;
-    if (s->recovery) /* what is gone cannot be repeated: the next recovery says no */
-        s->recovery->overflowed = true;
+    sio_recovery_hole(s);
     return 0;
 }
 
@@ -330,7 +341,7 @@ static void on_direct(struct mdg_session *session, struct mdg_msg *m)
 {
     struct mdg_sio_socket *s = sio_of_session(session);
     struct mdg_sio_worker *w = s->nsp->w;
-    uint64_t offset = sio_offset_of(w, m->content);
+    uint64_t offset = sio_offset_of(w, m);
     if (s->state == SIO_CONNECTED && w->hooks->on_outgoing)
         w->hooks->on_outgoing(w->arg, s, m->content);
     if (s->state == SIO_CONNECTED && sio_send_message(s, m, offset) < 0)
@@ -385,8 +396,10 @@ static struct mdg_member *member_of(const struct mdg_sio_socket *s, struct mdg_s
 void mdg_sio_leave(struct mdg_sio_socket *s, struct mdg_slice room)
 {
     struct mdg_member *m = member_of(s, room);
-    if (m)
+    if (m) {
         mdg_hub_leave(m);
+        sio_keep(s);
+    }
 }
 
 bool mdg_sio_in(const struct mdg_sio_socket *s, struct mdg_slice room)
@@ -506,6 +519,7 @@ int mdg_sio_set_data(struct mdg_sio_socket *s, struct mdg_slice json)
         return MDG_E_NO_MEMORY;
     free(s->data);
     s->data = copy;
+    sio_keep(s);
     return 0;
 }
 

@@ -163,6 +163,8 @@ int mdg_hub_join(struct mdg_hub *h, struct mdg_session *s, struct mdg_slice chan
 int mdg_hub_join_pattern(struct mdg_hub *h, struct mdg_session *s, struct mdg_slice pattern,
                          const struct mdg_join_options *options,
                          struct mdg_member **out) MDG_NODISCARD;
+/* How far the member is: a join that resumes from here goes on without a hole. */
+struct mdg_position mdg_member_position(const struct mdg_member *m);
 void mdg_hub_leave(struct mdg_member *m); /* frees m; no upcall for it comes after */
 /* The dialect has room again: the hub delivers what the member missed, in a later turn. */
 void mdg_hub_resume(struct mdg_member *m);

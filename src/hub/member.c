@@ -399,3 +399,10 @@ bool mdg_members_serve(struct mdg_hub *h)
     }
     return false;
 }
+
+struct mdg_position mdg_member_position(const struct mdg_member *m)
+{
+    if (!m->channel || m->next_seq == 0)
+        return (struct mdg_position){0, 0};
+    return (struct mdg_position){m->channel->epoch, m->next_seq - 1};
+}

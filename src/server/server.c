@@ -53,6 +53,14 @@ void mdg_server_on_shutdown(struct madang *server, void (*fn)(struct mdg_worker 
     server->shutdown_args[server->shutdown_hook_count++] = arg;
 }
 
+void mdg_server_on_start(struct madang *server, int (*fn)(struct madang *server, void *arg),
+                         void *arg)
+{
+    assert(server->start_hook_count < MDG_ARRAY_LEN(server->start_hooks));
+    server->start_hooks[server->start_hook_count] = fn;
+    server->start_args[server->start_hook_count++] = arg;
+}
+
 void mdg_server_on_fini(struct madang *server, void (*fini)(struct mdg_worker *w, void *arg),
                         void (*free)(void *arg), void *arg)
 {
@@ -323,6 +331,8 @@ int madang_start(struct madang *server)
         err = make_workers(server);
     if (err == 0)
         err = mdg_room_store_open(server);
+    for (size_t i = 0; err == 0 && i < server->start_hook_count; i++)
+        err = server->start_hooks[i](server, server->start_args[i]);
     if (err == 0)
         err = mdg_ports_open(server);
     if (err == 0)

@@ -158,6 +158,9 @@ struct madang {
                                              void *arg); /* carriers free what they have */
     void *fini_args[MDG_SERVER_HOOKS_MAX];
     size_t fini_hook_count;
+    int (*start_hooks[MDG_SERVER_HOOKS_MAX])(struct madang *server, void *arg);
+    void *start_args[MDG_SERVER_HOOKS_MAX];
+    size_t start_hook_count;
     void (*free_hooks[MDG_SERVER_HOOKS_MAX])(void *arg); /* after the workers */
     void *free_args[MDG_SERVER_HOOKS_MAX];
     size_t free_hook_count;
@@ -203,6 +206,9 @@ int mdg_server_mount_ws(struct madang *server, const char *path,
 void mdg_server_on_shutdown(struct madang *server, void (*fn)(struct mdg_worker *w, void *arg),
                             void *arg);
 
+/* Called in madang_start, once the rooms are back from the store and before the first thread. */
+void mdg_server_on_start(struct madang *server, int (*fn)(struct madang *server, void *arg),
+                         void *arg);
 /* Called for each worker when it is taken apart, while its loop, net and hub are still there but
  * nothing turns any more; and once when the server is freed. */
 void mdg_server_on_fini(struct madang *server, void (*fini)(struct mdg_worker *w, void *arg),

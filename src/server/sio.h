@@ -54,6 +54,7 @@ struct madang_sio {
     const struct mdg_sio_hooks *hooks; /* the public API's, or those of the built-in rooms */
     struct mdg_ws_mount *raw;
     char *cookie;
+    char *space; /* of the store, where this endpoint's sockets are kept */
 };
 
 /* What the application keeps with a socket; made when it is first needed. */
@@ -65,6 +66,8 @@ struct mdg_sio_kept {
 
 /* sio_mount.c */
 struct mdg_sio_place *mdg_sio_place(struct madang_sio *io, struct mdg_worker *w);
+/* hooks->keep of every endpoint; arg is the place. */
+void mdg_sio_keep(void *arg, struct mdg_slice pid, struct mdg_slice record);
 int mdg_sio_endpoint_new(struct madang *server, const char *path,
                          const struct madang_sio_options *options, bool raw,
                          struct madang_sio **out) MDG_NODISCARD;

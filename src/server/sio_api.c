@@ -369,5 +369,6 @@ const struct mdg_sio_hooks mdg_sio_api_hooks = {
     .on_gone = on_gone,
     .on_outgoing = on_outgoing,
     .random = random_bytes,
+    .keep = mdg_sio_keep,
     .on_elsewhere = mdg_sio_tunnel,
 };

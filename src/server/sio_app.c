@@ -529,8 +529,8 @@ static void on_connection(void *arg, struct mdg_sio_socket *s)
         return;
     mdg_buf_init(&b, 4096);
     if (mdg_plain_build(&b, build_welcome, &s) == 0) {
-        const struct mdg_sio_emit e = {.event = MDG_SLICE_LIT("welcome"),
-                                       .args = mdg_buf_slice(&b)};
+        const struct mdg_sio_emit e = {
+            .event = MDG_SLICE_LIT("welcome"), .args = mdg_buf_slice(&b), .once = true};
         (void)!mdg_sio_emit(s, &e);
     }
     mdg_buf_fini(&b);
@@ -558,6 +558,7 @@ static const struct mdg_sio_hooks hooks = {
     .foreign_args = foreign_args,
     .on_joined = on_joined,
     .random = random_bytes,
+    .keep = mdg_sio_keep,
     .on_elsewhere = mdg_sio_tunnel,
 };
 

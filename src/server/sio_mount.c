@@ -1,5 +1,9 @@
 /* Endpoints: options, mounting, what each worker makes of them, handshakes, raw Engine.IO. */
+#include "base/base64.h"
+#include "base/map.h"
+#include "server/room_store.h"
 #include "server/sio.h"
+#include "store/store.h"
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -192,10 +196,83 @@ static void on_shutdown(struct mdg_worker *w, void *arg)
                                  MDG_SLICE_LIT("server shutting down"));
 }
 
+/* ---- sockets that survive a restart ---- */
+
+void mdg_sio_keep(void *arg, struct mdg_slice pid, struct mdg_slice record)
+{
+    struct mdg_sio_place *p = arg;
+    struct mdg_store *store = mdg_room_store_facts(p->io->server);
+    struct mdg_slice space = mdg_slice_str(p->io->space);
+    unsigned worker = p->worker ? p->worker->index : 0;
+    /* A store that cannot take it costs one socket's recovery after a restart, nothing else. */
+    if (store && record.len)
+        (void)!mdg_store_put(store, worker, space, pid, record);
+    else if (store)
+        (void)!mdg_store_delete(store, worker, space, pid);
+}
+
+struct kept {
+    struct mdg_slice *rows; /* pid and record by turns */
+    size_t len, cap;
+};
+
+static void collect(void *arg, struct mdg_slice key, struct mdg_slice value)
+{
+    struct kept *k = arg;
+    const struct mdg_slice both[2] = {key, value};
+    if (k->len == k->cap) {
+        size_t cap = k->cap ? k->cap * 2 : 64;
+        struct mdg_slice *more = realloc(k->rows, cap * sizeof *more);
+        if (!more)
+            return;
+        k->rows = more;
+        k->cap = cap;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        uint8_t *copy = malloc(both[i].len ? both[i].len : 1);
+        if (copy && both[i].len)
+            memcpy(copy, both[i].data, both[i].len);
+        k->rows[k->len++] = mdg_slice(copy, copy ? both[i].len : 0);
+    }
+}
+
+/* A pid names the worker that made it; when there are fewer of them now, its client begins anew. */
+static void restore_one(struct madang_sio *io, struct mdg_slice pid, struct mdg_slice record)
+{
+    uint8_t bytes[16];
+    bool good = mdg_base64_decode(pid, bytes, sizeof bytes) > 0;
+    if (!good || bytes[0] >= io->server->worker_count) {
+        mdg_sio_keep(&io->places[0], pid, mdg_slice(NULL, 0));
+        return;
+    }
+    struct mdg_sio_place *p = mdg_sio_place(io, &io->server->workers[bytes[0]]);
+    if (p)
+        mdg_sio_restore(p->sio, pid, record);
+}
+
+static int on_start(struct madang *server, void *arg)
+{
+    struct madang_sio *io = arg;
+    struct mdg_store *store = mdg_room_store_facts(server);
+    struct kept kept = {0};
+    if (!store || io->raw || !io->sio_options.recovery)
+        return 0;
+    int err = mdg_store_each(store, mdg_slice_str(io->space), collect, &kept);
+    for (size_t i = 0; i < kept.len; i += 2) {
+        if (err == 0)
+            restore_one(io, kept.rows[i], kept.rows[i + 1]);
+        free((void *)(uintptr_t)kept.rows[i].data);
+        free((void *)(uintptr_t)kept.rows[i + 1].data);
+    }
+    free(kept.rows);
+    return err;
+}
+
 static void on_fini(struct mdg_worker *w, void *arg)
 {
     struct madang_sio *io = arg;
     struct mdg_sio_place *p = &io->places[w->index];
+    mdg_sio_worker_stop(p->sio);
     mdg_eio_worker_free(p->eio);
     mdg_sio_worker_free(p->sio);
     mdg_request_texts_free(&p->request);
@@ -210,8 +287,19 @@ static void endpoint_free(void *arg)
     if (io->raw)
         mdg_ws_mount_free(io->raw);
     free(io->cookie);
+    free(io->space);
     free(io->places);
     free(io);
+}
+
+/* Offsets must mean the same after a restart: their key comes from the server's own. */
+static void make_offset_key(struct madang_sio *io)
+{
+    uint64_t seed[2];
+    static_assert(MDG_KEY_BYTES >= sizeof seed, "a key is long enough for a seed");
+    memcpy(seed, io->server->auth.cookie_key.bytes, sizeof seed);
+    io->sio_options.offset_key[0] = mdg_siphash(seed, MDG_SLICE_LIT("socket.io offsets 0"));
+    io->sio_options.offset_key[1] = mdg_siphash(seed, MDG_SLICE_LIT("socket.io offsets 1"));
 }
 
 static void fill_options(struct madang_sio *io)
@@ -292,12 +380,15 @@ int mdg_sio_endpoint_new(struct madang *server, const char *path,
     io->places = calloc(server->worker_count, sizeof *io->places);
     io->raw = raw ? calloc(1, sizeof *io->raw) : NULL;
     io->cookie = options->cookie ? strdup(options->cookie) : NULL;
-    int err =
-        io->places && (!raw || io->raw) && (!options->cookie || io->cookie) ? 0 : MDG_E_NO_MEMORY;
+    io->space = strdup(path);
+    int err = io->places && io->space && (!raw || io->raw) && (!options->cookie || io->cookie)
+                  ? 0
+                  : MDG_E_NO_MEMORY;
     for (unsigned i = 0; err == 0 && i < server->worker_count; i++)
         io->places[i].io = io;
     if (err == 0) {
         fill_options(io);
+        make_offset_key(io);
         ssize_t n = getrandom(io->sio_options.sid_key, sizeof io->sio_options.sid_key, 0);
         err = n == (ssize_t)sizeof io->sio_options.sid_key ? mount(io, path) : MDG_E_NO_MEMORY;
     }
@@ -306,6 +397,7 @@ int mdg_sio_endpoint_new(struct madang *server, const char *path,
         return err;
     }
     mdg_server_on_shutdown(server, on_shutdown, io);
+    mdg_server_on_start(server, on_start, io);
     mdg_server_on_fini(server, on_fini, endpoint_free, io);
     *out = io;
     return 0;

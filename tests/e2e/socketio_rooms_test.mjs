@@ -3,7 +3,9 @@
 import assert from "node:assert/strict";
 import { io } from "socket.io-client";
 import WebSocket from "ws";
-import { sleep, test } from "./lib/harness.mjs";
+import { join } from "node:path";
+import { sleep, test, until } from "./lib/harness.mjs";
+import { stateFolder } from "./lib/server.mjs";
 
 export async function connect(t, server, options = {}) {
   const socket = io(server.url, { forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 100, ...options });
@@ -130,4 +132,46 @@ test("where the memory does not reach, recovery says no", async (t) => {
   for (let i = 0; i < 600; i++) ws.send({ type: "publish", room: "lobby", text: `missed ${i}` });
   await up;
   assert.equal(socket.recovered, false);
+});
+
+for (const signal of ["SIGTERM", "SIGKILL"]) {
+  test(`with a store, a client recovers after the server was restarted by ${signal}`, async (t) => {
+    const state = stateFolder(t);
+    const args = ["--store", join(state, "rooms.db")];
+    const first = await t.server({ state, args });
+    const [socket] = await connect(t, first);
+    const texts = [];
+    socket.on("message", (m) => texts.push(m.text));
+    await socket.emitWithAck("join", { room: "lobby" });
+    await socket.emitWithAck("join", { room: "other" });
+    for (let i = 0; i < 100; i++) {
+      await socket.emitWithAck("publish", { room: i % 2 ? "lobby" : "other", text: `before ${i}` });
+      if (signal === "SIGKILL") await sleep(2); // between rooms, a crash leaves the order of time alone
+    }
+    await until("everything arrived", () => texts.length === 100);
+    await sleep(150);
+    const down = new Promise((done) => socket.once("disconnect", done));
+    await first.program.end(signal);
+    await down;
+    const again = new Promise((done) => socket.once("connect", done));
+    const second = await first.restart(t);
+    const ws = await plain(t, second, "lobby");
+    await again;
+    assert.equal(socket.recovered, true);
+    ws.send({ type: "publish", room: "lobby", text: "after" });
+    await until("the message after it", () => texts.at(-1) === "after");
+    assert.deepEqual(texts, [...Array.from({ length: 100 }, (_, i) => `before ${i}`), "after"]);
+  });
+}
+
+test("who has gone is not shown as present while he could come back", async (t) => {
+  const server = await t.server();
+  const ws = await plain(t, server, "lobby");
+  const [socket] = await connect(t, server, { reconnectionDelay: 900, reconnectionDelayMax: 1000 });
+  await socket.emitWithAck("join", { room: "lobby" });
+  await ws.next((u) => u.type === "presence" && u.count === 2);
+  await dropped(socket);
+  await ws.next((u) => u.type === "presence" && u.count === 1);
+  await ws.next((u) => u.type === "presence" && u.count === 2);
+  assert.equal(socket.recovered, true);
 });

@@ -71,7 +71,8 @@ e2e() {
     [ -f tests/e2e/run.mjs ] || return
     say "end to end"
     local last
-    last=$(node tests/e2e/run.mjs | tee /dev/stderr | tail -1)
+    node tests/e2e/run.mjs | tee build/e2e.log
+    last=$(tail -1 build/e2e.log)
     if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed(,\ ([0-9]+)\ skipped)?$ ]]; then
         add "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" "${BASH_REMATCH[4]:-0}" "end to end"
     else

@@ -1,6 +1,6 @@
-/* SockJS services (protocol 0.3.3): connections of browsers and networks in which WebSocket does not
- * get through. The handlers and peers are those of madang.h; madang_send, madang_close, madang_join
- * and the rest work on them.
+/* SockJS services (protocol 0.3.3): connections of browsers and networks in which WebSocket does
+ * not get through. The handlers and peers are those of madang.h; madang_send, madang_close,
+ * madang_join and the rest work on them.
  *
  *     madang_sockjs(server, "/echo", NULL, &handlers, NULL);      // before madang_start
  */
@@ -33,8 +33,8 @@ MADANG_API void madang_sockjs_defaults(struct madang_sockjs_options *options);
 /* Mounts a service at a prefix such as "/echo": that path and everything below it, unless a route
  * or endpoint names a path there exactly. options may be NULL. Messages are text; sending binary is
  * MADANG_E_UNSUPPORTED, and binary messages of rooms arrive as base64. on_handshake is called for a
- * session's first request and cannot answer MADANG_LATER. MADANG_E_SYNTAX (prefix), MADANG_E_EXISTS,
- * MADANG_E_UNSUPPORTED once started, MADANG_E_NO_MEMORY. */
+ * session's first request and cannot answer MADANG_LATER. MADANG_E_SYNTAX (prefix),
+ * MADANG_E_EXISTS, MADANG_E_UNSUPPORTED once started, MADANG_E_NO_MEMORY. */
 MADANG_API int madang_sockjs(struct madang *server, const char *prefix,
                              const struct madang_sockjs_options *options,
                              const struct madang_ws_handlers *handlers, void *arg);

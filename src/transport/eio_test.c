@@ -216,7 +216,7 @@ static int response(struct fixture *f, int client, const char **body)
     f->body = end + 4;
     if (body)
         *body = end + 4;
-    return atoi(f->in[client] + 9);
+    return (int)strtol(f->in[client] + 9, NULL, 10);
 }
 
 static bool quiet(struct fixture *f, int client)

@@ -155,7 +155,7 @@ int main(int argc, char **argv)
     struct lws_context_creation_info info;
     memset(&info, 0, sizeof info);
     lws_set_log_level(LLL_ERR, NULL);
-    info.port = argc > 2 && strcmp(argv[1], "--port") == 0 ? atoi(argv[2]) : 0;
+    info.port = argc > 2 && strcmp(argv[1], "--port") == 0 ? (int)strtol(argv[2], NULL, 10) : 0;
     info.iface = "lo";
     info.protocols = protocols;
     info.pt_serv_buf_size = RX_BYTES;

@@ -262,7 +262,7 @@ int main(int argc, char **argv)
     l.mode = argv[1];
     l.kind = argv[2];
     for (int i = 3; i + 1 < argc; i += 2) {
-        long value = atol(argv[i + 1]);
+        long value = strtol(argv[i + 1], NULL, 10);
         if (strcmp(argv[i], "--port") == 0)
             l.port = (int)value;
         else if (strcmp(argv[i], "--pid") == 0)

@@ -324,7 +324,7 @@ int main(int argc, char **argv)
 {
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *name = argv[i], *value = argv[i + 1];
-        int number = atoi(value);
+        int number = (int)strtol(value, NULL, 10);
         if (strcmp(name, "--port") == 0)
             opt.port = number;
         else if (strcmp(name, "--pid") == 0)

@@ -188,7 +188,7 @@ void mdg_exchange_forget_request(struct mdg_exchange *x)
     mdg_http_request_free(x->conn->server, x->req);
     x->req = NULL;
     if (mdg_exchange_responded(x))
-        mdg_buf_fini(&x->extra);
+        mdg_http_free_lines(x);
 }
 
 void mdg_exchange_abort_on_eof(struct mdg_exchange *x)
@@ -237,16 +237,39 @@ bool mdg_exchange_chunked(const struct mdg_exchange *x)
     return (x->flags & X_CHUNKED) != 0;
 }
 
+void mdg_http_free_lines(struct mdg_exchange *x)
+{
+    free(x->extra);
+    x->extra = NULL;
+}
+
+static int reserve_lines(struct mdg_exchange *x, size_t more)
+{
+    size_t len = x->extra ? x->extra->len : 0;
+    if (x->extra && len + more <= x->extra->cap)
+        return 0;
+    if (len + more > EXTRA_HEADERS_MAX)
+        return MDG_E_TOO_BIG;
+    size_t cap = mdg_min_size(mdg_max_size(2 * (len + more), 256), EXTRA_HEADERS_MAX);
+    struct mdg_http_lines *bigger = realloc(x->extra, sizeof *bigger + cap);
+    if (!bigger)
+        return MDG_E_NO_MEMORY;
+    bigger->len = (uint16_t)len;
+    bigger->cap = (uint16_t)cap;
+    x->extra = bigger;
+    return 0;
+}
+
 int mdg_exchange_add_header(struct mdg_exchange *x, struct mdg_slice name, struct mdg_slice value)
 {
     if (!mdg_http_field_valid(name, value))
         return MDG_E_SYNTAX;
-    int err = mdg_buf_reserve(&x->extra, name.len + value.len + 4);
+    int err = reserve_lines(x, name.len + value.len + 4);
     if (err < 0)
         return err;
     struct mdg_writer w;
-    mdg_writer_init(&w, x->extra.data + x->extra.len, x->extra.cap - x->extra.len);
+    mdg_writer_init(&w, x->extra->data + x->extra->len, (size_t)(x->extra->cap - x->extra->len));
     mdg_http_write_field(&w, name, value);
-    x->extra.len += w.len;
+    x->extra->len = (uint16_t)(x->extra->len + w.len);
     return 0;
 }

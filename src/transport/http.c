@@ -41,7 +41,7 @@ static void free_exchange(struct mdg_exchange *x)
     if (x->flags & X_LISTED)
         mdg_list_remove(&x->link);
     mdg_http_request_free(server, x->req);
-    mdg_buf_fini(&x->extra);
+    mdg_http_free_lines(x);
     x->conn->x = NULL;
     server->counters.exchanges--;
     mdg_pool_put(&server->exchanges, x);
@@ -357,7 +357,6 @@ static struct mdg_exchange *new_exchange(struct mdg_http_conn *c, const struct m
     x->flags = (uint16_t)((h->keep_alive ? X_KEEP_ALIVE : 0) | (h->expect_continue ? X_EXPECT : 0) |
                           (h->method == MDG_HTTP_HEAD ? X_HEAD : 0) |
                           (h->framing == MDG_HTTP_BODY_NONE ? X_BODY_DONE : 0));
-    mdg_buf_init(&x->extra, EXTRA_HEADERS_MAX);
     mdg_http_body_init(&x->body, (enum mdg_http_framing)h->framing, h->content_length,
                        server->config->body_bytes_max);
     c->x = x;
@@ -462,6 +461,7 @@ static int64_t on_data(struct mdg_stream *s, struct mdg_input in)
     c->flags |= CONN_IN_DATA;
     take_input(c, &in);
     c->flags &= (uint16_t)~CONN_IN_DATA;
+    c->waiting = UINT32_MAX;
     int64_t consumed = (int64_t)(whole - in.len);
     if (c->flags & CONN_GONE) {
         free_conn(c);

@@ -3,7 +3,6 @@
 #ifndef MDG_HTTP_IMPL_H
 #define MDG_HTTP_IMPL_H
 
-#include "base/buf.h"
 #include "base/pool.h"
 #include "codec/http.h"
 #include "codec/http_body.h"
@@ -54,9 +53,11 @@ struct mdg_http_conn {
     struct mdg_exchange *x;        /* the request under way, or NULL */
     struct mdg_http_head *partial; /* a head that has begun, or NULL */
     uint32_t requests;             /* so far */
-    uint32_t consumed;             /* of the present on_data */
     uint32_t unread;               /* what the last on_data left */
-    uint32_t waiting;              /* output when a timeout last looked */
+    union {
+        uint32_t consumed; /* within on_data: of its input */
+        uint32_t waiting;  /* between two of them: output when a timeout last looked */
+    };
     uint16_t flags;
 };
 
@@ -74,18 +75,26 @@ enum mdg_exchange_flag {
     X_ACCEPTED = 1 << 10, /* on_request said yes: the handler hears on_abort */
 };
 
+struct mdg_http_lines {
+    uint16_t len, cap;
+    uint8_t data[];
+};
+
 struct mdg_exchange {
     struct mdg_list link; /* of the server's ended exchanges */
     struct mdg_http_conn *conn;
     struct mdg_http_request *req; /* NULL once forgotten */
     const struct mdg_http_handler *handler;
     void *arg;
-    struct mdg_buf extra; /* header lines for the response */
+    struct mdg_http_lines *extra; /* header lines for the response, or NULL */
     struct mdg_http_body body;
     uint32_t body_began_s;
     uint16_t flags;
     uint8_t method, minor;
 };
+
+static_assert(sizeof(struct mdg_http_conn) <= 64, "ten thousand of them are idle");
+static_assert(sizeof(struct mdg_exchange) <= 96, "ten thousand of them are parked");
 
 struct mdg_http_server {
     struct mdg_net *net;
@@ -112,6 +121,8 @@ struct mdg_http_request *mdg_http_request_new(struct mdg_http_server *server,
                                               const struct mdg_http_head *h, const uint8_t *head,
                                               size_t head_len);
 void mdg_http_request_free(struct mdg_http_server *server, struct mdg_http_request *r);
+
+void mdg_http_free_lines(struct mdg_exchange *x);
 
 /* respond.c: the refusal of a message that is not worth an exchange; closes. */
 void mdg_http_refuse(struct mdg_http_conn *c, unsigned status, const char *text);

@@ -41,7 +41,8 @@ static void write_head(struct mdg_writer *w, const struct mdg_exchange *x, unsig
     write_common(w, x->conn->server, status);
     for (size_t i = 0; i < nh; i++)
         mdg_http_write_field(w, h[i].name, h[i].value);
-    mdg_write_bytes(w, x->extra.data, x->extra.len);
+    if (x->extra)
+        mdg_write_bytes(w, x->extra->data, x->extra->len);
     if (status == 101) {
         mdg_write_str(w, "\r\n");
         return;

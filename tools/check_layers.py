@@ -45,7 +45,7 @@ def public_only(path, included, top):
 
 def in_layer(path, layer, included):
     # A test brings its own helpers, and a loop for timers and sockets.
-    if path.name.endswith("_test.c") and included.startswith(("tests/", "loop/")):
+    if path.name.endswith(FOR_TESTS) and included.startswith(("tests/", "loop/")):
         return True
     first = included.split("/")[0]
     return first == layer or first in ALLOWED[layer] or included in ALLOWED[layer]

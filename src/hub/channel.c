@@ -67,10 +67,13 @@ static void grow_table(struct mdg_hub *h)
     h->channel_mask = mask;
 }
 
-/* Makes room for a new one by forgetting the room that has been idle for longest. */
+/* Makes room for a new one by forgetting the room that has been idle for longest; one with messages
+ * only when there is no other. */
 static bool evict_idle(struct mdg_hub *h)
 {
     struct mdg_list *oldest = mdg_list_first(&h->idle);
+    if (!oldest)
+        oldest = mdg_list_first(&h->idle_kept);
     if (!oldest)
         return false;
     struct mdg_channel *c = MDG_CONTAINER_OF(oldest, struct mdg_channel, link);
@@ -231,7 +234,8 @@ void mdg_channel_settle(struct mdg_hub *h, struct mdg_channel *c)
         return;
     c->flags |= CHANNEL_IDLE;
     c->idle_since_s = (uint32_t)(h->now_ms / 1000);
-    mdg_list_push(&h->idle, &c->link);
+    bool kept = c->log && mdg_log_count(c->log) > 0;
+    mdg_list_push(kept ? &h->idle_kept : &h->idle, &c->link);
 }
 
 int mdg_channel_log_reserve(struct mdg_hub *h, struct mdg_channel *c)
@@ -287,6 +291,8 @@ void mdg_channel_log_push(struct mdg_hub *h, struct mdg_channel *c, struct mdg_m
     while (c->log->bytes > h->config.channel.log_bytes_max && mdg_log_count(c->log) > 1)
         drop_first(h, c->log);
     make_room(h);
+    if (c->flags & CHANNEL_IDLE) /* used just now, and it has messages */
+        mdg_channel_settle(h, c);
 }
 
 void mdg_channel_log_reset(struct mdg_hub *h, struct mdg_channel *c, uint64_t next_seq)
@@ -324,11 +330,11 @@ static void age_logs(struct mdg_hub *h)
 }
 
 /* A replica goes when nobody here needs it; an owner's room when its messages are gone too. */
-static void forget_idle(struct mdg_hub *h)
+static void forget_idle(struct mdg_hub *h, struct mdg_list *idle)
 {
     uint64_t now_s = h->now_ms / 1000;
     for (int n = 0; n < IDLE_PER_TICK; n++) {
-        struct mdg_list *at = mdg_list_first(&h->idle);
+        struct mdg_list *at = mdg_list_first(idle);
         if (!at)
             return;
         struct mdg_channel *c = MDG_CONTAINER_OF(at, struct mdg_channel, link);
@@ -346,5 +352,6 @@ static void forget_idle(struct mdg_hub *h)
 void mdg_channels_tick(struct mdg_hub *h)
 {
     age_logs(h);
-    forget_idle(h);
+    forget_idle(h, &h->idle);
+    forget_idle(h, &h->idle_kept);
 }

@@ -51,6 +51,7 @@ int mdg_hub_new(const struct mdg_hub_config *config, unsigned worker, const uint
     h->seed[1] = seed[1];
     mdg_list_init(&h->dirty);
     mdg_list_init(&h->idle);
+    mdg_list_init(&h->idle_kept);
     mdg_list_init(&h->rooms);
     mdg_list_init(&h->presence_due);
     mdg_list_init(&h->logs);

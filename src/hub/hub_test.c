@@ -713,6 +713,26 @@ static void limits(struct fixture *f)
     assert_string_equal(kit_said(&f->ann), "room3@1 still here\n");
 }
 
+static void invented_rooms(struct fixture *f)
+{
+    char name[32];
+    publish(f, "real", "kept");
+    kit_run(&f->kit);
+    struct mdg_position real = position_of(f, "real");
+    for (int i = 0; i < 500; i++) { /* asked for, never spoken in */
+        snprintf(name, sizeof name, "nothing%d", i);
+        position_of(f, name);
+    }
+    assert_int_equal(position_of(f, "real").epoch, real.epoch);
+    assert_int_equal(position_of(f, "real").seq, 1);
+}
+
+static void test_rooms_with_messages_outlive_invented_ones(void **state)
+{
+    (void)state;
+    for_each_count(invented_rooms, NULL);
+}
+
 static void test_limits_hold(void **state)
 {
     (void)state;
@@ -946,6 +966,7 @@ int main(void)
         cmocka_unit_test(test_an_expired_principal_is_kicked_within_a_tick),
         cmocka_unit_test(test_idle_rooms_are_forgotten_and_come_back_with_a_new_epoch),
         cmocka_unit_test(test_limits_hold),
+        cmocka_unit_test(test_rooms_with_messages_outlive_invented_ones),
         cmocka_unit_test(test_all_logs_together_are_bounded),
         cmocka_unit_test(test_pattern_members_hear_every_room_that_matches),
         cmocka_unit_test(test_a_slow_pattern_member_reads_on_from_each_log),

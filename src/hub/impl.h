@@ -160,7 +160,7 @@ enum channel_flag {
     CHANNEL_SUBSCRIBED = 2, /* a replica; the subscription is on its way or complete */
     CHANNEL_SYNCED = 4,     /* epoch and next_seq are known */
     CHANNEL_DIRTY = 8,      /* in hub->dirty */
-    CHANNEL_IDLE = 16,      /* in hub->idle */
+    CHANNEL_IDLE = 16,      /* in hub->idle or hub->idle_kept */
     CHANNEL_LAGGING = 32,   /* memory was short: members catch up from the log */
     CHANNEL_HOLES = 64,     /* the array of members has empty slots */
     CHANNEL_FED = 128,      /* a replica that its owner feeds because a pattern here matches */
@@ -182,7 +182,7 @@ struct mdg_channel {
     struct mdg_log *log;
     struct mdg_fanout *fanout;
     struct mdg_room *room;
-    struct mdg_list link; /* of hub->dirty or hub->idle */
+    struct mdg_list link; /* of hub->dirty, hub->idle or hub->idle_kept */
     uint32_t member_count;
     uint32_t idle_since_s;
     uint8_t name[];
@@ -220,7 +220,8 @@ struct mdg_hub {
 
     struct mdg_channel **channels;
     uint32_t channel_mask, channel_count;
-    struct mdg_list dirty, idle, rooms, presence_due, logs;
+    struct mdg_list dirty, rooms, presence_due, logs;
+    struct mdg_list idle, idle_kept; /* rooms that nobody is in: without and with messages */
     size_t log_bytes;
     uint32_t lost_rooms;
 

@@ -46,6 +46,16 @@ static const struct mdg_http_handler *dispatch_ws(struct mdg_worker *w, struct m
     return m->later;
 }
 
+/* The path is known, but not with this method; OPTIONS is answered with those that are. */
+static void answer_without_route(struct mdg_exchange *x, const char *allow)
+{
+    struct mdg_header h = {MDG_SLICE_LIT("Allow"), mdg_slice_str(allow)};
+    if (mdg_exchange_method(x) != MDG_HTTP_OPTIONS)
+        mdg_exchange_method_not_allowed(x, allow);
+    else if (mdg_exchange_respond(x, 204, &h, 1, NULL, 0) < 0)
+        mdg_exchange_kill(x);
+}
+
 static const struct mdg_http_handler *dispatch_http(struct mdg_worker *w, struct mdg_exchange *x,
                                                     const struct mdg_route_match *match, void **arg)
 {
@@ -62,7 +72,7 @@ static const struct mdg_http_handler *dispatch_http(struct mdg_worker *w, struct
         if (mdg_origin_is_foreign(&server->params.allowed_origins, mdg_exchange_handshake(x)) &&
             mdg_exchange_cors(x, allow))
             return NULL;
-        mdg_exchange_method_not_allowed(x, allow);
+        answer_without_route(x, allow);
         return NULL;
     }
     /* With credentials a star would be a method of that name (Fetch 3.2.3). */

@@ -235,3 +235,34 @@ test("slow heads and slow bodies run out of time; others are served meanwhile", 
   assert.ok(idle.closed);
   assert.ok(Date.now() - began < 19_000);
 });
+
+test("known paths say which methods they take, unknown ones are 404", once, async (t) => {
+  const server = await t.server();
+  const options = await fetch(`${server.url}/healthz`, { method: "OPTIONS" });
+  assert.equal(options.status, 204);
+  assert.equal(options.headers.get("allow"), "GET, HEAD, OPTIONS");
+  const wrong = await fetch(`${server.url}/healthz`, { method: "DELETE" });
+  assert.equal(wrong.status, 405);
+  assert.equal(wrong.headers.get("allow"), "GET, HEAD, OPTIONS");
+  assert.equal((await fetch(`${server.url}/publish`)).status, 405);
+  assert.equal((await fetch(`${server.url}/no/such/path`)).status, 404);
+  const star = await talk(server.port, get("OPTIONS * HTTP/1.1", `${H}Connection: close\r\n`));
+  assert.deepEqual(statuses(star.text), [204]);
+});
+
+test("a page of another origin may read only where it is listed", once, async (t) => {
+  const listed = "https://listed.example";
+  const server = await t.server({ args: ["--allowed-origins", listed] });
+  const ask = (origin, init = {}) => fetch(`${server.url}/poll?room=o`, { ...init, headers: { Origin: origin, ...init.headers } });
+  assert.equal((await ask("https://evil.example")).status, 403);
+  assert.equal((await ask("null")).status, 403);
+  const good = await ask(listed);
+  assert.equal(good.status, 200);
+  assert.equal(good.headers.get("access-control-allow-origin"), listed);
+  assert.match(good.headers.get("vary"), /Origin/);
+  const preflight = await fetch(`${server.url}/publish`, { method: "OPTIONS", headers: { Origin: listed,
+    "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type" } });
+  assert.equal(preflight.status, 204);
+  assert.match(preflight.headers.get("access-control-allow-methods"), /POST/);
+  assert.equal(preflight.headers.get("access-control-allow-headers"), "content-type");
+});

@@ -1,7 +1,7 @@
 /* What suites from outside talk to: the services that sockjs-protocol and the client's own tests
  * expect, and the plain routes beside them.
  *
- *     target_sockjs --port P [--workers N] [--sockjs-url URL] */
+ *     target_sockjs --port P [--workers N] [--sockjs-url URL] [--response-limit BYTES] */
 #include <madang/sockjs.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,7 +171,7 @@ static int slow_script(struct madang *server, struct madang_request *request, vo
 
 /* ---- */
 
-static int mount(struct madang *server, const char *sockjs_url)
+static int mount(struct madang *server, const char *sockjs_url, uint32_t response_limit)
 {
     static const struct {
         const char *prefix;
@@ -188,7 +188,7 @@ static int mount(struct madang *server, const char *sockjs_url)
     };
     struct madang_sockjs_options options;
     madang_sockjs_defaults(&options);
-    options.response_limit = RESPONSE_LIMIT;
+    options.response_limit = response_limit;
     options.allowed_origin = "*";
     options.sockjs_url = sockjs_url;
     for (size_t i = 0; i < sizeof services / sizeof services[0]; i++) {
@@ -216,13 +216,16 @@ static int mount(struct madang *server, const char *sockjs_url)
 
 static int usage(void)
 {
-    fputs("usage: target_sockjs --port P [--workers N] [--sockjs-url URL]\n", stderr);
+    fputs("usage: target_sockjs --port P [--workers N] [--sockjs-url URL] "
+          "[--response-limit BYTES]\n",
+          stderr);
     return 2;
 }
 
 int main(int argc, char **argv)
 {
     const char *port = "0", *workers = "1", *sockjs_url = NULL;
+    uint32_t response_limit = RESPONSE_LIMIT;
     for (int i = 1; i < argc; i += 2) {
         if (i + 1 >= argc)
             return usage();
@@ -232,6 +235,8 @@ int main(int argc, char **argv)
             workers = argv[i + 1];
         else if (strcmp(argv[i], "--sockjs-url") == 0)
             sockjs_url = argv[i + 1];
+        else if (strcmp(argv[i], "--response-limit") == 0)
+            response_limit = (uint32_t)strtoul(argv[i + 1], NULL, 10);
         else
             return usage();
     }
@@ -256,7 +261,7 @@ int main(int argc, char **argv)
         err = madang_new(config, &server);
     madang_config_free(config);
     if (err == 0)
-        err = mount(server, sockjs_url);
+        err = mount(server, sockjs_url, response_limit);
     if (err == 0)
         err = madang_start(server);
     if (err == 0) {

@@ -27,6 +27,19 @@ static int make_iframe(struct mdg_sockjs *s)
     return 0;
 }
 
+static int make_prelude(struct mdg_sockjs *s)
+{
+    struct mdg_writer w;
+    mdg_writer_init(&w, NULL, 0);
+    mdg_sockjs_write_prelude(&w, MDG_SOCKJS_NEWLINE, mdg_slice(NULL, 0));
+    s->xhr_prelude = mdg_blob_new((uint32_t)w.len);
+    if (!s->xhr_prelude)
+        return MDG_E_NO_MEMORY;
+    mdg_writer_init(&w, s->xhr_prelude->data, s->xhr_prelude->len);
+    mdg_sockjs_write_prelude(&w, MDG_SOCKJS_NEWLINE, mdg_slice(NULL, 0));
+    return 0;
+}
+
 int mdg_sockjs_new(struct mdg_loop *loop, struct mdg_ws_worker *ws,
                    const struct mdg_sockjs_config *config, const struct mdg_sockjs_user *user,
                    void *arg, struct mdg_sockjs **out)
@@ -41,6 +54,8 @@ int mdg_sockjs_new(struct mdg_loop *loop, struct mdg_ws_worker *ws,
     mdg_loop_random(loop, seed, sizeof seed);
     mdg_map_init(&s->sessions, seed);
     int err = make_iframe(s);
+    if (err == 0)
+        err = make_prelude(s);
     if (err) {
         mdg_sockjs_free(s);
         return err;
@@ -74,6 +89,7 @@ void mdg_sockjs_free(struct mdg_sockjs *s)
     }
     mdg_map_fini(&s->sessions);
     mdg_blob_unref(s->iframe);
+    mdg_blob_unref(s->xhr_prelude);
     free(s);
 }
 

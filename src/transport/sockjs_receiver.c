@@ -97,20 +97,33 @@ static int write_blob(struct mdg_exchange *x, struct mdg_blob *blob)
     return err;
 }
 
-static int begin_stream(struct mdg_sockjs *s, struct mdg_exchange *x, const struct kind *k)
+static struct mdg_blob *prelude_of(struct mdg_sockjs *s, const struct mdg_exchange *x,
+                                   enum mdg_sockjs_wrap wrap)
 {
-    uint8_t name[MDG_SOCKJS_CALLBACK_MAX], page[2304];
+    uint8_t name[MDG_SOCKJS_CALLBACK_MAX], page[2048];
     struct mdg_slice callback = nothing;
-    if (k->wrap == MDG_SOCKJS_SCRIPT)
+    if (wrap == MDG_SOCKJS_NEWLINE)
+        return mdg_blob_ref(s->xhr_prelude);
+    if (wrap == MDG_SOCKJS_SCRIPT)
         callback = mdg_slice(name, (size_t)callback_of(x, name));
     struct mdg_writer w;
     mdg_writer_init(&w, page, sizeof page);
-    mdg_sockjs_write_prelude(&w, k->wrap, callback);
+    mdg_sockjs_write_prelude(&w, wrap, callback);
     assert(mdg_writer_fits(&w));
+    return mdg_blob_copy(mdg_slice(page, w.len));
+}
+
+static int begin_stream(struct mdg_sockjs *s, struct mdg_exchange *x, const struct kind *k)
+{
+    struct mdg_blob *prelude = prelude_of(s, x, k->wrap);
     struct mdg_sockjs_head head;
     mdg_sockjs_head(&head, s, x, k->head, k->content_type);
     int err = mdg_exchange_begin(x, 200, head.h, head.n);
-    return err ? err : write_blob(x, mdg_blob_copy(mdg_slice(page, w.len)));
+    if (err) {
+        mdg_blob_unref(prelude);
+        return err;
+    }
+    return write_blob(x, prelude);
 }
 
 /* The session has no receiver any more; it waits for the next one. */

@@ -48,7 +48,8 @@ struct mdg_sockjs {
     void *arg;
     struct mdg_map sessions; /* id -> struct mdg_sockjs_session */
     struct mdg_blob *iframe;
-    uint8_t etag[18]; /* "0123456789abcdef" with its quotes */
+    struct mdg_blob *xhr_prelude; /* 2 KiB that every xhr_streaming response begins with */
+    uint8_t etag[18];             /* "0123456789abcdef" with its quotes */
 };
 
 /* sockjs_session.c */

@@ -129,14 +129,17 @@ static int talk(struct cat *c, struct madang_clients *clients)
 
 static int help(void)
 {
-    puts("usage: madang cat [OPTIONS] URL\n"
-         "\n"
-         "Prints what comes and sends what is typed, a line a message. URL: ws://, wss://,\n"
-         "tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT, unix:PATH, http:// (event streams).\n"
-         "\n"
-         "  -b, --binary            lines are sent as binary messages\n"
-         "  -r, --reconnect         come back when the connection is lost\n"
-         "  -w, --wait SECONDS      for answers after the end of the input (1)\n" CONNECTION_HELP);
+    puts(
+        "usage: madang cat [OPTIONS] URL\n"
+        "\n"
+        "Prints what comes and sends what is typed, a line a message. URL: ws://, wss://,\n"
+        "tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT, unix:PATH, http:// (event streams),\n"
+        "stomp://HOST:PORT/DESTINATION, stomp+ws://HOST:PORT/PATH#/DESTINATION (any STOMP broker;\n"
+        "-H 'login: NAME' -H 'passcode: WORD').\n"
+        "\n"
+        "  -b, --binary            lines are sent as binary messages\n"
+        "  -r, --reconnect         come back when the connection is lost\n"
+        "  -w, --wait SECONDS      for answers after the end of the input (1)\n" CONNECTION_HELP);
     return EXIT_OK;
 }
 

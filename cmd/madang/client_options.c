@@ -110,3 +110,19 @@ void note_down(const struct connection *c, int code, const char *reason, int64_t
     else
         note(c, "%s%s", *reason ? reason : "closed", number);
 }
+
+bool is_stomp(const char *url)
+{
+    return strncmp(url, "stomp://", 8) == 0 || strncmp(url, "stomps://", 9) == 0 ||
+           strncmp(url, "stomp+", 6) == 0;
+}
+
+int stomp_destination(struct connection *c, const char *room)
+{
+    int n =
+        snprintf(c->room_text, sizeof c->room_text, "%s%s", *room == '/' ? "" : "/topic/", room);
+    if (n < 0 || (size_t)n >= sizeof c->room_text)
+        return usage_error("the room's name is too long");
+    c->options.destination = c->room_text;
+    return EXIT_OK;
+}

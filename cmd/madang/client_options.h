@@ -12,7 +12,7 @@ enum { HEADERS_MAX = 32 };
 struct connection {
     struct madang_client_options options;
     const char *headers[HEADERS_MAX + 1];
-    char token_header[2048];
+    char token_header[2048], room_text[512];
     size_t header_count;
     bool quiet; /* says nothing of coming and going */
 };
@@ -44,6 +44,11 @@ struct connection {
 int connection_option(struct connection *c, int option, const char *value);
 /* A number from min to max, or a message that names the option. */
 int number_option(const char *name, const char *text, long min, long max, long *out);
+/* stomp://, stomp+ws:// and their TLS forms. */
+bool is_stomp(const char *url);
+/* The destination of a room on a STOMP broker: "/topic/ROOM", or ROOM itself when it begins with a
+ * slash. Kept in `room_text`. EXIT_OK, or EXIT_USAGE after a message. */
+int stomp_destination(struct connection *c, const char *room);
 /* "NAME: why" for a URL that cannot be used. Returns EXIT_USAGE. */
 int url_error(const char *url, int err);
 /* "* connected" and the like, on standard error, unless quiet. */

@@ -11,6 +11,7 @@ struct pub {
     struct madang_client *client; /* NULL: gone */
     const char *room, *event;
     bool json, open, failed;
+    bool stomp; /* any STOMP broker: receipts instead of acknowledgements */
     unsigned long sent, acked;
 };
 
@@ -18,6 +19,9 @@ static void on_open(struct madang_client *client, const char *subprotocol, void 
 {
     struct pub *p = arg;
     (void)subprotocol;
+    p->open = p->stomp;
+    if (p->stomp)
+        return;
     /* Publishing is a member's right. */
     json_t *join = json_object();
     json_object_set_new(join, "type", json_string("join"));
@@ -32,6 +36,8 @@ static void on_message(struct madang_client *client, const void *data, size_t le
 {
     struct pub *p = arg;
     const char *type;
+    if (p->stomp)
+        return;
     json_t *object = v1_read(data, len, &type);
     (void)client;
     (void)binary;
@@ -68,6 +74,8 @@ static bool wait_for(struct pub *p, unsigned long left)
 {
     for (int idle = 0; p->client && !p->failed && p->sent - p->acked > left; idle++) {
         unsigned long before = p->acked;
+        if (p->stomp)
+            p->acked = p->sent - madang_client_queued(p->client);
         if (idle * 100 > ACK_WAIT_MS) {
             fprintf(stderr, "madang: no acknowledgement in %d s\n", ACK_WAIT_MS / 1000);
             return false;
@@ -80,8 +88,21 @@ static bool wait_for(struct pub *p, unsigned long left)
     return p->client && !p->failed;
 }
 
+static bool publish_stomp(struct pub *p, const char *text, size_t len)
+{
+    int rc = madang_client_send(p->client, text, len, false);
+    if (rc < 0) {
+        fprintf(stderr, "madang: %s\n", madang_strerror(rc));
+        return false;
+    }
+    p->sent++;
+    return wait_for(p, IN_FLIGHT_MAX);
+}
+
 static bool publish(struct pub *p, const char *text, size_t len)
 {
+    if (p->stomp)
+        return publish_stomp(p, text, len);
     json_t *object = json_object();
     json_t *payload =
         p->json ? json_loadb(text, len, JSON_DECODE_ANY, NULL) : json_stringn(text, len);
@@ -140,7 +161,10 @@ static int help(void)
     puts("usage: madang pub [OPTIONS] --room ROOM URL [TEXT...]\n"
          "\n"
          "Publishes the text, or each line of standard input, and prints EPOCH:SEQ of each.\n"
-         "URL: ws://HOST:PORT/ws/chat (or wss, tcp, tls, unix).\n"
+         "URL: ws://HOST:PORT/ws/chat (or wss, tcp, tls, unix), or a STOMP broker:\n"
+         "stomp://HOST:PORT or stomp+ws://HOST:PORT/PATH (stomps, stomp+wss), where ROOM is a\n"
+         "destination such as /queue/jobs; a name alone is a topic. Nothing is printed then.\n"
+         "Log in with -H 'login: NAME' -H 'passcode: WORD'.\n"
          "\n"
          "  -R, --room ROOM\n"
          "  -e, --event NAME        default: message\n"
@@ -170,7 +194,15 @@ static int parse(struct pub *p, int argc, char **argv)
     }
     if (code == EXIT_OK && (optind >= argc || !p->room))
         return usage_error("madang pub takes --room and an address (madang pub --help)");
+    if (code != EXIT_OK)
+        return code;
     p->connection.options.url = argv[optind];
+    p->stomp = is_stomp(argv[optind]);
+    if (p->stomp) {
+        p->connection.options.subprotocols = NULL;
+        p->connection.options.send_only = true;
+        code = stomp_destination(&p->connection, p->room);
+    }
     return code;
 }
 

@@ -18,6 +18,7 @@ struct sub {
     size_t room_count;
     long history, count; /* count: messages to print, 0: no end */
     bool json, joins, done, was_open;
+    bool stomp; /* any STOMP broker: bodies */
 };
 
 static json_t *join_request(const struct sub *s, const struct room *room)
@@ -85,11 +86,27 @@ static void show(struct sub *s, const void *data, size_t len, const json_t *mess
     }
 }
 
+static void show_body(struct sub *s, const void *data, size_t len)
+{
+    fwrite(data, 1, len, stdout);
+    putchar('\n');
+    fflush(stdout);
+    if (s->count > 0 && --s->count == 0) {
+        s->done = true;
+        madang_client_close(s->client, 1000, "");
+    }
+}
+
 static void on_message(struct madang_client *client, const void *data, size_t len, bool binary,
                        void *arg)
 {
     struct sub *s = arg;
     const char *type;
+    if (s->stomp) {
+        if (!s->done)
+            show_body(s, data, len);
+        return;
+    }
     json_t *object = v1_read(data, len, &type);
     (void)client;
     (void)binary;
@@ -131,9 +148,11 @@ static int help(void)
 {
     puts("usage: madang sub [OPTIONS] --room ROOM [--room ROOM...] URL\n"
          "       madang sub [OPTIONS] http://HOST:PORT/sse?room=ROOM\n"
+         "       madang sub [OPTIONS] --room DESTINATION stomp://HOST:PORT\n"
          "\n"
          "Prints what is said in rooms, and comes back by itself with nothing missing.\n"
-         "URL: ws://HOST:PORT/ws/chat (or wss, tcp, tls, unix), or an event stream.\n"
+         "URL: ws://HOST:PORT/ws/chat (or wss, tcp, tls, unix), or an event stream. With a STOMP\n"
+         "broker (stomp, stomps, stomp+ws, stomp+wss) the bodies are printed; see madang pub.\n"
          "\n"
          "  -R, --room ROOM         may be repeated\n"
          "  -j, --json              whole objects, one a line\n"
@@ -202,6 +221,13 @@ static int parse(struct sub *s, int argc, char **argv)
         return usage_error("madang sub takes one address (madang sub --help)");
     const char *url = argv[optind];
     s->connection.options.url = url;
+    s->stomp = is_stomp(url);
+    if (s->stomp && s->room_count != 1)
+        return usage_error("madang sub takes one --room for a STOMP broker");
+    if (s->stomp) {
+        s->connection.options.subprotocols = NULL;
+        return stomp_destination(&s->connection, s->rooms[0].name);
+    }
     s->joins = strncmp(url, "http", 4) != 0 && strncmp(url, "sse", 3) != 0;
     if (s->joins && s->room_count == 0)
         return usage_error("madang sub needs --room ROOM for this address");

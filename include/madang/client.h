@@ -23,14 +23,20 @@ struct madang_client;  /* one of them */
 
 struct madang_client_options {
     /* ws://, wss:// (WebSocket); tcp://HOST:PORT, tls://HOST:PORT, unix:PATH (text lines);
-     * udp://HOST:PORT (a datagram is a message); http://, https:// (an event stream or JSON lines,
+     * udp://HOST:PORT (a datagram is a message); stomp://HOST:PORT/topic/NAME, stomps:// and
+     * stomp+ws://HOST:PORT/PATH#/topic/NAME, stomp+wss:// (bodies of a STOMP broker's messages at
+     * that destination; what is sent goes there); http://, https:// (an event stream or JSON lines,
      * whatever the server says it is; messages only come). */
     const char *url;
-    const char *subprotocols;   /* WebSocket: comma-separated, by preference; NULL: none */
-    const char *const *headers; /* of HTTP and WebSocket: "Name: value", NULL-ended; NULL: none */
-    const char *origin;         /* NULL: no such header */
-    const char *ca_file;        /* PEM; NULL: the system's */
-    bool insecure;              /* certificates are not checked */
+    const char *subprotocols; /* WebSocket: comma-separated, by preference; NULL: none */
+    /* Of HTTP and WebSocket: "Name: value", NULL-ended; NULL: none. With STOMP they go into
+     * CONNECT: "login: guest", "passcode: guest", "host: /". */
+    const char *const *headers;
+    const char *destination; /* STOMP: another one than the URL's; NULL: the URL's */
+    bool send_only;          /* STOMP: does not subscribe */
+    const char *origin;      /* NULL: no such header */
+    const char *ca_file;     /* PEM; NULL: the system's */
+    bool insecure;           /* certificates are not checked */
     /* "http://HOST:PORT" asked for a tunnel (CONNECT); "": none; NULL: what https_proxy,
      * http_proxy, all_proxy and no_proxy say (ws, wss, http and https only). */
     const char *proxy;
@@ -82,7 +88,7 @@ MADANG_API int madang_client_open(struct madang_clients *clients,
  * stream. */
 MADANG_API int madang_client_send(struct madang_client *client, const void *data, size_t len,
                                   bool binary);
-/* Bytes that wait to be sent. */
+/* Bytes that wait to be sent; with STOMP also one for each message that has no receipt yet. */
 MADANG_API size_t madang_client_queued(const struct madang_client *client);
 /* Sends what is buffered, says goodbye, and does not come back: on_down follows. Idempotent. */
 MADANG_API void madang_client_close(struct madang_client *client, int code, const char *reason);

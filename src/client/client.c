@@ -51,6 +51,7 @@ static void free_texts(struct madang_client_options *o)
     free((void *)(uintptr_t)o->subprotocols);
     free((void *)(uintptr_t)o->origin);
     free((void *)(uintptr_t)o->headers);
+    free((void *)(uintptr_t)o->destination);
 }
 
 static void free_client(struct mdg_loop *loop, void *arg)
@@ -59,6 +60,7 @@ static void free_client(struct mdg_loop *loop, void *arg)
     (void)loop;
     free_queue(c);
     mdg_tls_context_unref(c->tls);
+    free((void *)(uintptr_t)c->stomp_headers);
     free_texts(&c->options);
     free(c);
 }
@@ -78,6 +80,7 @@ static void drop_connection(struct madang_client *c)
     c->link = NULL;
     mdg_client_http_free(c);
     mdg_client_udp_free(c);
+    mdg_client_stomp_free(c);
 }
 
 /* Doubles from the shortest wait, and is spread over its upper half, so that a thousand clients of
@@ -141,6 +144,8 @@ static int on_input(struct mdg_link *l, struct mdg_input in, bool binary)
     struct madang_client *c = l->user_arg;
     if (!in.data && in.len == 0 && c->url.kind == MDG_CLIENT_LINES)
         return 0; /* a line over the limit */
+    if (c->stomp)
+        return mdg_client_stomp_input(c, in);
     mdg_client_message(c, mdg_slice(in.data, in.len), binary);
     return 0;
 }
@@ -150,6 +155,8 @@ static int send_now(struct madang_client *c, struct mdg_slice data, bool binary)
     struct mdg_unit_meta meta = {.binary = binary, .compress = true};
     if (c->udp)
         return mdg_client_udp_send(c, data);
+    if (c->stomp)
+        return mdg_client_stomp_send(c, data, binary);
     return c->link ? mdg_link_send_unit(c->link, data, &meta) : MDG_E_UNSUPPORTED;
 }
 
@@ -212,6 +219,13 @@ const struct mdg_link_user mdg_client_link_user = {on_input, on_writable, on_clo
 
 void mdg_client_opened(struct madang_client *c, const char *subprotocol)
 {
+    if (c->url.stomp && !c->stomp) { /* the carrier is there; STOMP's own greeting follows */
+        int rc = mdg_client_stomp_start(c);
+        if (rc < 0)
+            mdg_client_down(c, MDG_CLOSE_ABNORMAL,
+                            rc == MDG_E_SYNTAX ? "no destination was named" : mdg_strerror(rc));
+        return;
+    }
     mdg_timer_stop(c->clients->loop, &c->timer);
     c->state = MDG_CLIENT_OPEN;
     c->failures = 0;
@@ -242,7 +256,11 @@ static void on_connected(void *arg, int err, struct mdg_stream *s)
     }
     c->stream = s;
     c->state = MDG_CLIENT_OPENING;
-    int rc = c->url.kind == MDG_CLIENT_LINES ? open_lines(c) : mdg_client_http_start(c);
+    int rc = 0;
+    if (c->url.kind == MDG_CLIENT_STOMP)
+        mdg_client_opened(c, "");
+    else
+        rc = c->url.kind == MDG_CLIENT_LINES ? open_lines(c) : mdg_client_http_start(c);
     if (rc < 0)
         mdg_client_down(c, MDG_CLOSE_ABNORMAL, mdg_strerror(rc));
 }
@@ -328,11 +346,22 @@ static int copy_options(struct madang_client *c, const struct madang_client_opti
     c->options.subprotocols = copy_text(o->subprotocols, &failed);
     c->options.origin = copy_text(o->origin, &failed);
     c->options.headers = copy_headers(o->headers, &failed);
+    c->options.destination = copy_text(o->destination, &failed);
     c->options.ca_file = c->options.proxy = NULL;
     if (!c->options.buffer_bytes_max)
         c->options.buffer_bytes_max = BUFFER_MAX_BYTES;
     if (!c->options.connect_timeout_ms)
         c->options.connect_timeout_ms = CONNECT_MS;
+    return failed ? MDG_E_NO_MEMORY : 0;
+}
+
+static int prepare_stomp(struct madang_client *c)
+{
+    bool failed = false;
+    c->stomp_headers = c->options.headers;
+    c->options.headers = NULL;
+    if (!c->options.subprotocols)
+        c->options.subprotocols = copy_text("v12.stomp,v11.stomp,v10.stomp", &failed);
     return failed ? MDG_E_NO_MEMORY : 0;
 }
 
@@ -408,6 +437,8 @@ int madang_client_open(struct madang_clients *clients, const struct madang_clien
     int rc = copy_options(c, options);
     if (rc == 0)
         rc = options->url ? mdg_client_url_parse(&c->url, options->url) : MDG_E_SYNTAX;
+    if (rc == 0 && c->url.stomp)
+        rc = prepare_stomp(c);
     if (rc == 0)
         rc = choose_proxy(c, options->proxy);
     if (rc == 0)
@@ -453,7 +484,8 @@ int madang_client_send(struct madang_client *c, const void *data, size_t len, bo
 
 size_t madang_client_queued(const struct madang_client *c)
 {
-    return c->queued +
+    size_t unsaid = c->stomp ? (size_t)mdg_client_stomp_open_receipts(c) : 0;
+    return c->queued + unsaid +
            (c->link && c->link->carrier->queued ? c->link->carrier->queued(c->link) : 0);
 }
 

@@ -47,7 +47,8 @@ struct mdg_client_http {
     struct mdg_buf line;
 };
 
-struct mdg_client_udp; /* udp.c */
+struct mdg_client_udp;   /* udp.c */
+struct mdg_client_stomp; /* stomp.c */
 
 /* Equal options share one object, because endpoints are known by its address. */
 struct mdg_client_ws_options {
@@ -82,6 +83,8 @@ struct madang_client {
     struct mdg_link *link;
     struct mdg_client_http *http;
     struct mdg_client_udp *udp;
+    struct mdg_client_stomp *stomp;
+    const char *const *stomp_headers; /* of CONNECT; the request of HTTP gets none */
     struct mdg_tls_context *tls;
     struct mdg_timer timer; /* the deadline of connecting, the next attempt, or the end */
     struct mdg_defer free_later;
@@ -105,6 +108,16 @@ extern const struct mdg_stream_user mdg_client_http_user;
 /* The stream is there: writes the request. MDG_E_NO_MEMORY and errors of the stream. */
 int mdg_client_http_start(struct madang_client *c) MDG_NODISCARD;
 void mdg_client_http_free(struct madang_client *c);
+
+/* stomp.c */
+/* The link or the stream is there: says CONNECT. mdg_client_opened follows. */
+int mdg_client_stomp_start(struct madang_client *c) MDG_NODISCARD;
+void mdg_client_stomp_free(struct madang_client *c);
+int mdg_client_stomp_input(struct madang_client *c, struct mdg_input in) MDG_NODISCARD;
+int mdg_client_stomp_send(struct madang_client *c, struct mdg_slice data,
+                          bool binary) MDG_NODISCARD;
+/* What was sent and has no receipt yet. */
+uint64_t mdg_client_stomp_open_receipts(const struct madang_client *c);
 
 /* udp.c */
 int mdg_client_udp_start(struct madang_client *c) MDG_NODISCARD;

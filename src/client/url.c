@@ -9,11 +9,20 @@ static const struct {
     bool tls;
     uint16_t port; /* the usual one; 0: it must be given */
 } schemes[] = {
-    {"ws://", MDG_CLIENT_WS, false, 80},     {"wss://", MDG_CLIENT_WS, true, 443},
-    {"http://", MDG_CLIENT_HTTP, false, 80}, {"https://", MDG_CLIENT_HTTP, true, 443},
-    {"sse://", MDG_CLIENT_HTTP, false, 80},  {"sses://", MDG_CLIENT_HTTP, true, 443},
-    {"tcp://", MDG_CLIENT_LINES, false, 0},  {"tls://", MDG_CLIENT_LINES, true, 0},
+    {"ws://", MDG_CLIENT_WS, false, 80},
+    {"wss://", MDG_CLIENT_WS, true, 443},
+    {"http://", MDG_CLIENT_HTTP, false, 80},
+    {"https://", MDG_CLIENT_HTTP, true, 443},
+    {"sse://", MDG_CLIENT_HTTP, false, 80},
+    {"sses://", MDG_CLIENT_HTTP, true, 443},
+    {"tcp://", MDG_CLIENT_LINES, false, 0},
+    {"tls://", MDG_CLIENT_LINES, true, 0},
     {"udp://", MDG_CLIENT_UDP, false, 0},
+    /* The usual ports of brokers; 61614 is ActiveMQ's for TLS. */
+    {"stomp://", MDG_CLIENT_STOMP, false, 61613},
+    {"stomps://", MDG_CLIENT_STOMP, true, 61614},
+    {"stomp+ws://", MDG_CLIENT_WS, false, 80},
+    {"stomp+wss://", MDG_CLIENT_WS, true, 443},
 };
 
 static int copy(char *out, size_t cap, struct mdg_slice s)
@@ -98,6 +107,7 @@ int mdg_client_url_parse(struct mdg_client_url *u, const char *text)
         if (strncmp(text, schemes[i].prefix, len) == 0) {
             u->kind = schemes[i].kind;
             u->tls = schemes[i].tls;
+            u->stomp = strncmp(text, "stomp", 5) == 0;
             return read_place(u, text + len, schemes[i].port);
         }
     }

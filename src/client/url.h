@@ -4,7 +4,13 @@
 
 #include "base/base.h"
 
-enum mdg_client_kind { MDG_CLIENT_WS, MDG_CLIENT_LINES, MDG_CLIENT_UDP, MDG_CLIENT_HTTP };
+enum mdg_client_kind {
+    MDG_CLIENT_WS,
+    MDG_CLIENT_LINES,
+    MDG_CLIENT_UDP,
+    MDG_CLIENT_HTTP,
+    MDG_CLIENT_STOMP, /* over TCP */
+};
 
 enum {
     MDG_CLIENT_HOST_MAX = 256,    /* RFC 1035 2.3.4, with the end */
@@ -15,6 +21,7 @@ enum {
 struct mdg_client_url {
     enum mdg_client_kind kind;
     bool tls;
+    bool stomp; /* the messages are STOMP's, whatever carries them */
     uint16_t port;
     char host[MDG_CLIENT_HOST_MAX];            /* without brackets; "" for a unix socket */
     char host_header[MDG_CLIENT_HOST_MAX + 8]; /* with brackets, and the port unless it is usual */

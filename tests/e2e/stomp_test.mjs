@@ -7,9 +7,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Versions } from "@stomp/stompjs";
 import SockJS from "sockjs-client";
-import { Skip, sleep, test } from "./lib/harness.mjs";
+import { Skip, sleep, test, until } from "./lib/harness.mjs";
 import { openWs } from "./lib/clients.mjs";
-import { stateFolder } from "./lib/server.mjs";
+import { BINARY, Program, stateFolder } from "./lib/server.mjs";
 import { Raw, connectJs, receipt, startTarget, subscribeJs } from "./lib/stomp.mjs";
 
 const target = (t, options = {}) => startTarget(t, { workers: t.workers, state: stateFolder(t), ...options });
@@ -179,6 +179,32 @@ test("a durable subscription collects while its subscriber is away", async (t) =
   assert.equal((await ann.next()).headers["receipt-id"], "again");
   ann.send("SEND", { destination: "/topic/news" }, "new");
   assert.equal((await ann.next()).body, "new");
+});
+
+test("madang pub, sub and cat talk to a STOMP broker", { once: true }, async (t) => {
+  const target_ = await target(t, { workers: 1 });
+  const login = ["-H", "login: guest", "-H", "passcode: guest"];
+  const tcp = `stomp://127.0.0.1:${target_.port}`;
+  const ws = `stomp+ws://127.0.0.1:${target_.wsPort}/ws`;
+  const run = (...args) => {
+    const program = new Program(BINARY, args);
+    t.after(() => program.end("SIGKILL"));
+    return program;
+  };
+  const sub = run("sub", "-q", ...login, "-n", "2", "--room", "news", tcp);
+  const cat = run("cat", ...login, "-w", "5", `${ws}#/topic/news`);
+  await until("both listen", () => cat.output.includes("connected"));
+  await sleep(300);
+  for (const [url, text] of [[tcp, "one"], [ws, "two"]]) {
+    const { code } = await run("pub", ...login, "--room", "/topic/news", url, text).exited;
+    assert.equal(code, 0);
+  }
+  assert.equal((await sub.exited).code, 0);
+  assert.equal(sub.output, "one\ntwo\n");
+  await until("cat has both", () => /one\ntwo\n/.test(cat.output));
+  const refused = run("pub", "-H", "login: x", "--room", "news", tcp, "hello");
+  assert.equal((await refused.exited).code, 1);
+  assert.match(refused.output, /Access refused for user 'x'/);
 });
 
 // A producer that counts receipts, a consumer that counts receipts of its ACKs, and a server that is

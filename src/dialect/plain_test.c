@@ -2,6 +2,7 @@
 #include "dialect/kit_test.h"
 #include "dialect/plain.h"
 #include "hub/kit_test.h"
+#include "tests/support/torture.h"
 #include "tests/support/unit.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -438,6 +439,57 @@ static void test_an_expired_credential_is_told_and_closed(void **state)
     end(s);
 }
 
+/* Whatever is refused or closed for lack of memory, nothing breaks and nothing is left behind. */
+static void scarce_memory(void *arg)
+{
+    static const char *const units[] = {
+        "{\"type\":\"join\",\"room\":\"lobby\",\"id\":1,\"history\":3}",
+        "{\"type\":\"publish\",\"room\":\"lobby\",\"id\":2,\"text\":\"x\"}",
+        "{\"type\":\"history\",\"room\":\"lobby\",\"id\":3}",
+        "{\"type\":\"presence\",\"room\":\"lobby\",\"id\":4}",
+        "{\"type\":\"rooms\",\"id\":5}",
+        "{\"type\":\"publish\",\"room\":\"lobby\",\"id\":6,\"data\":[1]}",
+        "{\"type\":\"leave\",\"room\":\"lobby\",\"id\":7}",
+    };
+    struct scene *s = arg;
+    struct mdg_peers_config config;
+    struct mdg_peer *peer = NULL;
+    memset(s, 0, sizeof *s);
+    mdg_peers_config_init(&config);
+    s->ann = mdg_principal_new(MDG_SLICE_LIT("ann"), false, MDG_RIGHTS_USER, 0);
+    if (kit_init(&s->kit, 1, 1, NULL) == 0 && s->ann &&
+        mdg_peers_new(s->kit.hubs[0], &config, &s->peers) == 0)
+        peer = wire_open(s->peers, &mdg_plain_dialect, s->ann, &wire_lines, false, &s->a);
+    for (size_t i = 0; peer && i < MDG_ARRAY_LEN(units); i++) {
+        if (i == 4) /* answers and messages meet a full link */
+            s->a.room = 0;
+        wire_input(&s->a, units[i]);
+        kit_run(&s->kit);
+        if (i == 5)
+            wire_drain(&s->a);
+        kit_run(&s->kit);
+        mdg_peers_flush(s->peers);
+        s->a.len = 0;
+    }
+    if (peer)
+        wire_close(&s->a);
+    if (s->peers) {
+        kit_run(&s->kit);
+        mdg_peers_free(s->peers);
+    }
+    mdg_principal_unref(s->ann);
+    kit_fini(&s->kit);
+}
+
+static void test_no_failed_allocation_breaks_or_leaks(void **state)
+{
+    (void)state;
+    struct scene *s = calloc(1, sizeof *s);
+    assert_non_null(s);
+    mdg_test_torture(scarce_memory, s);
+    free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -451,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_an_event_stream_of_two_rooms_has_a_vector_as_its_token),
         cmocka_unit_test(test_closing_with_requests_under_way_is_safe),
         cmocka_unit_test(test_an_expired_credential_is_told_and_closed),
+        cmocka_unit_test(test_no_failed_allocation_breaks_or_leaks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

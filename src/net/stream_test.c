@@ -792,6 +792,9 @@ static void unix_sockets_are_made_used_and_removed_and_stale_ones_replaced(void 
 static void running_out_of_descriptors_pauses_accepting_and_says_so_once(void **state)
 {
     struct test_net *t = *state;
+    const char *preload = getenv("LD_PRELOAD");
+    if (preload && strstr(preload, "valgrind"))
+        skip(); /* it plays the limit itself: connections beyond it are accepted and thrown away */
     struct door *d = open_door(t, "127.0.0.1:0");
     struct rlimit before, low;
     enum { CLIENTS = 6 };
@@ -815,9 +818,7 @@ static void running_out_of_descriptors_pauses_accepting_and_says_so_once(void **
         assert_true(mdg_loop_step(t->loop, 0) >= 0);
     assert_int_equal(d->accepted, 3);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-    for (int i = 0; i < 100 && d->accepted < CLIENTS; i++)
-        assert_true(mdg_loop_step(t->loop, 10) >= 0);
-    assert_int_equal(d->accepted, CLIENTS);
+    TEST_NET_UNTIL(t, d->accepted == CLIENTS);
     assert_int_equal(d->resumed, d->paused);
     for (int i = 0; i < CLIENTS; i++)
         close(fds[i]);

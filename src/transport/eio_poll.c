@@ -211,6 +211,11 @@ void eio_poll_noop(struct mdg_eio_session *s)
     answer_one(s, x, MDG_EIO_NOOP);
 }
 
+bool eio_poll_is_parked(const struct mdg_eio_session *s)
+{
+    return s->poll && s->poll->get;
+}
+
 void eio_poll_drop(struct mdg_eio_session *s, bool say_close)
 {
     struct eio_poll *p = s->poll;

@@ -4,6 +4,8 @@
 #include "base/base64.h"
 #include <stdlib.h>
 
+enum { LATE_POLL_MS = 100 };
+
 static const struct mdg_carrier carrier;
 
 static void on_timer(struct mdg_timer *t, void *arg);
@@ -125,6 +127,26 @@ static void on_ping(struct mdg_eio_session *s, const struct mdg_eio_packet *p)
         eio_session_end(s, MDG_CLOSE_INTERNAL, "transport error");
 }
 
+/* The client closes by a POST while its poll may still be on the way, on another connection or by
+ * another worker: for a moment the session waits, so that this poll is answered as one that was
+ * parked would have been. */
+static void on_close_packet(struct mdg_eio_session *s)
+{
+    if (s->state == EIO_CLOSING) {
+        eio_session_end(s, s->code, "transport close");
+        return;
+    }
+    s->reason = "transport close";
+    s->code = MDG_CLOSE_NONE;
+    if (s->ws || !s->poll || eio_poll_is_parked(s) ||
+        eio_session_send_packet(s, MDG_EIO_NOOP, mdg_slice(NULL, 0)) < 0) {
+        eio_session_end(s, MDG_CLOSE_NONE, s->reason);
+        return;
+    }
+    s->state = EIO_CLOSING;
+    mdg_timer_start(s->w->loop, &s->timer, LATE_POLL_MS);
+}
+
 void eio_session_packet(struct mdg_eio_session *s, const struct mdg_eio_packet *p)
 {
     int err;
@@ -150,7 +172,7 @@ void eio_session_packet(struct mdg_eio_session *s, const struct mdg_eio_packet *
         }
         return;
     case MDG_EIO_CLOSE:
-        eio_session_end(s, MDG_CLOSE_NONE, "transport close");
+        on_close_packet(s);
         return;
     case MDG_EIO_OPEN:
     case MDG_EIO_UPGRADE:
@@ -183,7 +205,7 @@ static void on_timer(struct mdg_timer *t, void *arg)
     struct mdg_eio_session *s = arg;
     (void)t;
     if (s->state == EIO_CLOSING)
-        eio_session_end(s, MDG_CLOSE_NORMAL, "forced close");
+        eio_session_end(s, s->code, "forced close");
     else
         heartbeat(s);
 }

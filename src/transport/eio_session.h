@@ -110,6 +110,7 @@ void eio_session_wake(struct mdg_eio_session *s); /* work for the end of the tur
 
 /* eio_poll.c */
 int eio_poll_new(struct mdg_eio_session *s) MDG_NODISCARD;
+bool eio_poll_is_parked(const struct mdg_eio_session *s);
 /* Answers what is open (the GET with a close or a noop packet) and frees. */
 void eio_poll_drop(struct mdg_eio_session *s, bool say_close);
 /* Takes the references over on 0. limited: refuse beyond the queue's bound. */

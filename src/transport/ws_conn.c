@@ -89,10 +89,11 @@ static void arm(struct mdg_ws_conn *c)
  * it made us say itself counts: what a room sends to it is the room's affair. */
 static void hold_if_it_does_not_read(struct mdg_ws_conn *c, uint32_t queued_before)
 {
-    const struct mdg_stream *s = c->stream;
-    if (s->out_bytes <= queued_before || s->out_bytes <= s->out_max / 2 || !mdg_ws_aux_get(c))
+    uint32_t queued = mdg_ws_queued(c);
+    if (queued <= queued_before || queued <= c->stream->out_max / 2 || !mdg_ws_aux_get(c))
         return;
-    c->aux->out_seen = s->out_bytes;
+    mdg_ws_flush_run(c);
+    c->aux->out_seen = queued;
     mdg_ws_set(c, MDG_WS_OUT_PAUSED);
     mdg_stream_pause_read(c->stream, true);
     mdg_stream_want_writable(c->stream);
@@ -102,13 +103,13 @@ static void deliver(struct mdg_ws_conn *c, struct mdg_input unit, size_t room,
                     struct mdg_blob *blob, bool binary)
 {
     struct mdg_ws_worker *w = c->endpoint->worker;
-    uint32_t queued = c->stream->out_bytes, out_max = c->stream->out_max;
+    uint32_t queued = mdg_ws_queued(c), out_max = c->stream->out_max;
     /* An answer as long as the question always has room: reading stops after it, not before. */
     if (unit.len < UINT32_MAX - MDG_WS_HEAD_MAX - out_max)
         mdg_stream_set_out_max(c->stream, out_max + (uint32_t)unit.len + MDG_WS_HEAD_MAX);
-    w->now = (struct mdg_ws_unit){unit.data, room, blob};
+    w->now = (struct mdg_ws_unit){c, unit.data, unit.len, room, blob, false, 0};
     int rc = c->link.user->on_input(&c->link, unit, binary);
-    w->now = (struct mdg_ws_unit){NULL, 0, NULL};
+    mdg_ws_after_upcall(c);
     mdg_stream_set_out_max(c->stream, out_max);
     if (mdg_ws_is(c, MDG_WS_OVER))
         return;
@@ -254,9 +255,8 @@ static void fail_by_decoder(struct mdg_ws_conn *c)
     fail(c, mdg_ws_fail_code(why), mdg_ws_fail_text(why));
 }
 
-static int64_t on_data(struct mdg_stream *s, struct mdg_input in)
+static int64_t take_input(struct mdg_ws_conn *c, struct mdg_input in)
 {
-    struct mdg_ws_conn *c = s->user_arg;
     struct mdg_ws_event ev;
     struct pending p = {.input = in.data};
     size_t total = in.len;
@@ -282,6 +282,14 @@ static int64_t on_data(struct mdg_stream *s, struct mdg_input in)
         return (int64_t)total;
     arm(c);
     return (int64_t)(total - in.len);
+}
+
+static int64_t on_data(struct mdg_stream *s, struct mdg_input in)
+{
+    struct mdg_ws_conn *c = s->user_arg;
+    int64_t used = take_input(c, in);
+    mdg_ws_flush_run(c);
+    return used;
 }
 
 static void on_sink(struct mdg_stream *s, size_t n)
@@ -416,7 +424,7 @@ static void link_pause(struct mdg_link *l, bool paused)
 
 static size_t link_queued(const struct mdg_link *l)
 {
-    return ((const struct mdg_ws_conn *)(const void *)l)->stream->out_bytes;
+    return mdg_ws_queued((const struct mdg_ws_conn *)(const void *)l);
 }
 
 const struct mdg_carrier mdg_ws_carrier = {

@@ -27,9 +27,20 @@ struct mdg_ws_endpoint {
 /* The unit that an upcall is looking at. Sent back as it is, it needs no copy: there is room for
  * the frame's head right in front of it. */
 struct mdg_ws_unit {
-    uint8_t *start;        /* NULL: none, or it was used already */
+    struct mdg_ws_conn *conn; /* NULL: none */
+    uint8_t *start;
+    size_t len;
     size_t room;           /* bytes in front of it that nobody needs */
     struct mdg_blob *blob; /* that holds it; NULL: it lies in the stream's input */
+    bool sent;             /* as it lies; a second time it is copied */
+    uint8_t echo;          /* opcode: a short one that goes back once the upcall has returned */
+};
+
+/* Short echoes of one input, moved together in front of what is not read yet: they are written in
+ * one piece, when something else is to be written or the input is used up. */
+struct mdg_ws_run {
+    struct mdg_ws_conn *conn; /* NULL: none */
+    uint8_t *start, *end;
 };
 
 enum { MDG_WS_SPARES = 8 };
@@ -41,6 +52,7 @@ struct mdg_ws_worker {
     struct mdg_ws_framing *framings;
     struct mdg_net *net;    /* of the connections; NULL: there was none yet */
     struct mdg_ws_unit now; /* what the on_input on the stack looks at */
+    struct mdg_ws_run run;
     /* Buffers for the next long messages. One of them may still be on its way out, by reference,
      * and can be used again once that is sent. */
     struct mdg_blob *spares[MDG_WS_SPARES];
@@ -159,6 +171,11 @@ extern const struct mdg_framing mdg_ws_framing_plain;
 void mdg_ws_worker_free_framings(struct mdg_ws_worker *w);
 int mdg_ws_send(struct mdg_link *l, struct mdg_chunk *framed, size_t n);
 int mdg_ws_send_unit(struct mdg_link *l, struct mdg_slice unit, const struct mdg_unit_meta *meta);
+/* The upcall for `now` has returned. */
+void mdg_ws_after_upcall(struct mdg_ws_conn *c);
+/* Writes the run of short echoes, if it is this connection's. */
+void mdg_ws_flush_run(struct mdg_ws_conn *c);
+uint32_t mdg_ws_queued(const struct mdg_ws_conn *c);
 /* A control frame; a full queue is no reason not to say goodbye (`force`). */
 void mdg_ws_send_control(struct mdg_ws_conn *c, enum mdg_ws_op op, struct mdg_slice payload,
                          bool force);

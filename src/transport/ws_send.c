@@ -8,7 +8,8 @@ enum {
     SCRATCH_KEPT = 1024 * 1024, /* larger compression output is freed after its message */
     LEVEL = 6,
     MEM_LEVEL = 8,
-    BORROW_MIN = 1024 /* shorter units are cheaper to copy than to refer to (net/stream.h) */
+    RUN_MAX = 4096 /* longer echoes go from where they lie; shorter ones are cheaper for the kernel
+                    * to copy when they are together */
 };
 
 /* Frames that a whole room shares, compressed: one for each window size and threshold in use. */
@@ -141,14 +142,6 @@ void mdg_ws_worker_free_framings(struct mdg_ws_worker *w)
     free_scratch(w);
 }
 
-int mdg_ws_send(struct mdg_link *l, struct mdg_chunk *framed, size_t n)
-{
-    struct mdg_ws_conn *c = mdg_ws_of(l);
-    if (mdg_ws_is(c, MDG_WS_CLOSE_SENT | MDG_WS_OVER))
-        return MDG_E_CLOSED;
-    return mdg_stream_send(c->stream, framed, n);
-}
-
 /* A client masks each frame with a fresh key (RFC 6455 5.3), in a copy. */
 static int write_masked(struct mdg_ws_conn *c, enum mdg_ws_op op, bool rsv1,
                         struct mdg_slice payload)
@@ -184,28 +177,103 @@ static int write_frame(struct mdg_ws_conn *c, enum mdg_ws_op op, bool rsv1,
     return mdg_stream_write(c->stream, parts, 2);
 }
 
+void mdg_ws_flush_run(struct mdg_ws_conn *c)
+{
+    struct mdg_ws_run *run = &c->endpoint->worker->run;
+    uint32_t out_max = c->stream->out_max;
+    if (run->conn != c)
+        return;
+    struct mdg_slice all = mdg_slice(run->start, (size_t)(run->end - run->start));
+    run->conn = NULL;
+    /* Room was seen to when each of them was taken. */
+    mdg_stream_set_out_max(c->stream, UINT32_MAX);
+    int rc = mdg_stream_write(c->stream, &all, 1);
+    mdg_stream_set_out_max(c->stream, out_max);
+    if (rc < 0)
+        mdg_stream_close(c->stream, rc);
+}
+
+/* Before anything else is written: the short echoes, in the order in which they were sent. */
+static void in_order(struct mdg_ws_conn *c)
+{
+    struct mdg_ws_unit *now = &c->endpoint->worker->now;
+    mdg_ws_flush_run(c);
+    if (now->conn != c || !now->echo)
+        return;
+    enum mdg_ws_op op = (enum mdg_ws_op)now->echo;
+    now->echo = 0;
+    int rc = write_frame(c, op, false, mdg_slice(now->start, now->len));
+    if (rc < 0)
+        mdg_stream_close(c->stream, rc);
+}
+
+uint32_t mdg_ws_queued(const struct mdg_ws_conn *c)
+{
+    const struct mdg_ws_worker *w = c->endpoint->worker;
+    size_t run = w->run.conn == c ? (size_t)(w->run.end - w->run.start) : 0;
+    return c->stream->out_bytes + (uint32_t)run;
+}
+
+void mdg_ws_after_upcall(struct mdg_ws_conn *c)
+{
+    struct mdg_ws_worker *w = c->endpoint->worker;
+    struct mdg_ws_unit *now = &w->now;
+    if (now->conn == c && now->echo && !mdg_ws_is(c, MDG_WS_OVER)) {
+        uint8_t head[MDG_WS_HEAD_MAX];
+        size_t head_len =
+            mdg_ws_enc_head(head, (enum mdg_ws_op)now->echo, true, false, now->len, NULL);
+        if (w->run.conn != c) {
+            assert(!w->run.conn);
+            w->run = (struct mdg_ws_run){c, now->start - head_len, now->start - head_len};
+        }
+        /* An answer's head is shorter than a question's: there is always room. */
+        memmove(w->run.end + head_len, now->start, now->len);
+        memcpy(w->run.end, head, head_len);
+        w->run.end += head_len + now->len;
+    }
+    now->conn = NULL;
+}
+
 /* The unit is the one that an upcall is looking at: its head goes in front of it, where there is
- * room, and both are sent from where they lie. */
-static int echo_in_place(struct mdg_ws_conn *c, struct mdg_slice unit, enum mdg_ws_op op)
+ * room, and both are sent from where they lie. False: it has to be copied. */
+static bool echo_in_place(struct mdg_ws_conn *c, struct mdg_slice unit, enum mdg_ws_op op, int *rc)
 {
     struct mdg_ws_unit *now = &c->endpoint->worker->now;
     uint8_t head[MDG_WS_HEAD_MAX];
     size_t head_len = mdg_ws_enc_head(head, op, true, false, unit.len, NULL);
-    if (head_len > now->room)
-        return write_frame(c, op, false, unit);
+    if (now->sent || head_len > now->room)
+        return false;
+    if (unit.len < RUN_MAX) {
+        if (now->blob || mdg_ws_queued(c) + unit.len + head_len > c->stream->out_max)
+            return false;
+        now->sent = true;
+        now->echo = (uint8_t)op;
+        *rc = 0;
+        return true;
+    }
+    in_order(c);
+    now->sent = true;
     uint8_t *start = now->start - head_len;
     memcpy(start, head, head_len);
-    /* What is queued now must not change: a second echo of this unit is a copy. */
-    now->start = NULL;
     if (!now->blob) {
         struct mdg_slice whole = mdg_slice(start, head_len + unit.len);
-        return mdg_stream_write(c->stream, &whole, 1);
+        *rc = mdg_stream_write(c->stream, &whole, 1);
+        return true;
     }
     struct mdg_chunk chunk = {mdg_blob_ref(now->blob), (uint32_t)(start - now->blob->data),
                               (uint32_t)(head_len + unit.len)};
-    int rc = mdg_stream_send(c->stream, &chunk, 1);
+    *rc = mdg_stream_send(c->stream, &chunk, 1);
     mdg_blob_unref(chunk.blob);
-    return rc;
+    return true;
+}
+
+int mdg_ws_send(struct mdg_link *l, struct mdg_chunk *framed, size_t n)
+{
+    struct mdg_ws_conn *c = mdg_ws_of(l);
+    if (mdg_ws_is(c, MDG_WS_CLOSE_SENT | MDG_WS_OVER))
+        return MDG_E_CLOSED;
+    in_order(c);
+    return mdg_stream_send(c->stream, framed, n);
 }
 
 static int send_squeezed(struct mdg_ws_conn *c, struct mdg_slice unit, enum mdg_ws_op op)
@@ -250,11 +318,15 @@ int mdg_ws_send_unit(struct mdg_link *l, struct mdg_slice unit, const struct mdg
     if (mdg_ws_is(c, MDG_WS_CLOSE_SENT | MDG_WS_OVER))
         return MDG_E_CLOSED;
     if (e->deflate.on && meta->compress && unit.len > 0 &&
-        unit.len >= e->options->compress_bytes_min)
+        unit.len >= e->options->compress_bytes_min) {
+        in_order(c);
         return send_squeezed(c, unit, op_of(meta));
-    bool same = now->start && unit.data == now->start && unit.len >= BORROW_MIN;
-    if (same && !e->codec.client)
-        return echo_in_place(c, unit, op_of(meta));
+    }
+    int rc;
+    if (now->conn == c && unit.data == now->start && unit.len == now->len && !e->codec.client &&
+        echo_in_place(c, unit, op_of(meta), &rc))
+        return rc;
+    in_order(c);
     return write_frame(c, op_of(meta), false, unit);
 }
 
@@ -262,6 +334,7 @@ void mdg_ws_send_control(struct mdg_ws_conn *c, enum mdg_ws_op op, struct mdg_sl
                          bool force)
 {
     uint32_t out_max = c->stream->out_max;
+    in_order(c);
     if (force)
         mdg_stream_set_out_max(c->stream, UINT32_MAX);
     /* Out of memory, or full: the frame is dropped, and the timeouts deal with the peer. */

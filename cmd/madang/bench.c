@@ -11,7 +11,7 @@ static int help(void)
          "  fanout    one more connection publishes, all receive what it says\n"
          "  idle      connections that do nothing\n"
          "  connect   connections come and go\n"
-         "URL: ws, wss, tcp, tls, unix, udp; for fanout also event streams (http).\n"
+         "URL: ws, wss, tcp, tls, unix, udp, sockjs; for fanout also event streams (http).\n"
          "\n"
          "  -c, --conns N           connections (100)\n"
          "  -s, --size BYTES        of a message (32)\n"

@@ -134,6 +134,7 @@ static int help(void)
         "\n"
         "Prints what comes and sends what is typed, a line a message. URL: ws://, wss://,\n"
         "tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT, unix:PATH, http:// (event streams),\n"
+        "sockjs://HOST:PORT/PREFIX (or sockjss, by its websocket transport),\n"
         "stomp://HOST:PORT/DESTINATION, stomp+ws://HOST:PORT/PATH#/DESTINATION (any STOMP broker;\n"
         "-H 'login: NAME' -H 'passcode: WORD').\n"
         "\n"

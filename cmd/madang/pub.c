@@ -161,7 +161,7 @@ static int help(void)
     puts("usage: madang pub [OPTIONS] --room ROOM URL [TEXT...]\n"
          "\n"
          "Publishes the text, or each line of standard input, and prints EPOCH:SEQ of each.\n"
-         "URL: ws://HOST:PORT/ws/chat (or wss, tcp, tls, unix), or a STOMP broker:\n"
+         "URL: ws://HOST:PORT/ws/chat (or wss, tcp, tls, unix, sockjs), or a STOMP broker:\n"
          "stomp://HOST:PORT or stomp+ws://HOST:PORT/PATH (stomps, stomp+wss), where ROOM is a\n"
          "destination such as /queue/jobs; a name alone is a topic. Nothing is printed then.\n"
          "Log in with -H 'login: NAME' -H 'passcode: WORD'.\n"

@@ -151,7 +151,7 @@ static int help(void)
          "       madang sub [OPTIONS] --room DESTINATION stomp://HOST:PORT\n"
          "\n"
          "Prints what is said in rooms, and comes back by itself with nothing missing.\n"
-         "URL: ws://HOST:PORT/ws/chat (or wss, tcp, tls, unix), or an event stream. With a STOMP\n"
+         "URL: ws://HOST:PORT/ws/chat (or wss, tcp, tls, unix, sockjs), or an event stream. With a STOMP\n"
          "broker (stomp, stomps, stomp+ws, stomp+wss) the bodies are printed; see madang pub.\n"
          "\n"
          "  -R, --room ROOM         may be repeated\n"

@@ -146,6 +146,8 @@ static int on_input(struct mdg_link *l, struct mdg_input in, bool binary)
         return 0; /* a line over the limit */
     if (c->stomp)
         return mdg_client_stomp_input(c, in);
+    if (c->url.sockjs)
+        return mdg_client_sockjs_input(c, in);
     mdg_client_message(c, mdg_slice(in.data, in.len), binary);
     return 0;
 }
@@ -157,6 +159,8 @@ static int send_now(struct madang_client *c, struct mdg_slice data, bool binary)
         return mdg_client_udp_send(c, data);
     if (c->stomp)
         return mdg_client_stomp_send(c, data, binary);
+    if (c->link && c->url.sockjs)
+        return mdg_client_sockjs_send(c, data);
     return c->link ? mdg_link_send_unit(c->link, data, &meta) : MDG_E_UNSUPPORTED;
 }
 
@@ -209,6 +213,11 @@ static void on_close(struct mdg_link *l, int code, struct mdg_slice reason)
     snprintf(text, sizeof text, "%.*s", (int)reason.len,
              reason.len ? (const char *)reason.data : "");
     c->link = NULL;
+    if (c->sockjs_code) { /* what its close frame said counts, not the WebSocket's */
+        code = c->sockjs_code;
+        c->sockjs_code = 0;
+        snprintf(text, sizeof text, "%s", c->sockjs_reason);
+    }
     if (!text[0])
         snprintf(text, sizeof text, "%s",
                  code == MDG_CLOSE_ABNORMAL ? "the connection was lost" : "closed by the server");
@@ -437,6 +446,8 @@ int madang_client_open(struct madang_clients *clients, const struct madang_clien
     int rc = copy_options(c, options);
     if (rc == 0)
         rc = options->url ? mdg_client_url_parse(&c->url, options->url) : MDG_E_SYNTAX;
+    if (rc == 0 && c->url.sockjs)
+        rc = mdg_client_sockjs_target(c);
     if (rc == 0 && c->url.stomp)
         rc = prepare_stomp(c);
     if (rc == 0)

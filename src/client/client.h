@@ -47,7 +47,13 @@ struct mdg_client_http {
     struct mdg_buf line;
 };
 
-struct mdg_client_udp;   /* udp.c */
+struct mdg_client_udp; /* sockjs.c: the prefix becomes the URL of a session. MDG_E_SYNTAX,
+                          MDG_E_TOO_BIG. */
+int mdg_client_sockjs_target(struct madang_client *c) MDG_NODISCARD;
+int mdg_client_sockjs_input(struct madang_client *c, struct mdg_input in) MDG_NODISCARD;
+int mdg_client_sockjs_send(struct madang_client *c, struct mdg_slice data) MDG_NODISCARD;
+
+/* udp.c */
 struct mdg_client_stomp; /* stomp.c */
 
 /* Equal options share one object, because endpoints are known by its address. */
@@ -92,6 +98,8 @@ struct madang_client {
     size_t queued;
     unsigned failures;
     uint32_t retry_ms; /* as an event stream asked; 0: it did not */
+    int sockjs_code;   /* of a close frame; 0: none came */
+    char sockjs_reason[124];
     int end_code;
     char end_reason[124];
     char last_id[MDG_SSE_ID_MAX];

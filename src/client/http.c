@@ -209,7 +209,8 @@ static void check_upgrade(struct madang_client *c, const uint8_t *head)
         return;
     }
     mdg_client_http_free(c);
-    mdg_client_opened(c, protocol);
+    if (!c->url.sockjs) /* its open frame is still to come */
+        mdg_client_opened(c, protocol);
 }
 
 static void begin_stream(struct madang_client *c, const uint8_t *head)

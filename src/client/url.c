@@ -18,6 +18,8 @@ static const struct {
     {"tcp://", MDG_CLIENT_LINES, false, 0},
     {"tls://", MDG_CLIENT_LINES, true, 0},
     {"udp://", MDG_CLIENT_UDP, false, 0},
+    {"sockjs://", MDG_CLIENT_WS, false, 80},
+    {"sockjss://", MDG_CLIENT_WS, true, 443},
     /* The usual ports of brokers; 61614 is ActiveMQ's for TLS. */
     {"stomp://", MDG_CLIENT_STOMP, false, 61613},
     {"stomps://", MDG_CLIENT_STOMP, true, 61614},
@@ -107,6 +109,7 @@ int mdg_client_url_parse(struct mdg_client_url *u, const char *text)
         if (strncmp(text, schemes[i].prefix, len) == 0) {
             u->kind = schemes[i].kind;
             u->tls = schemes[i].tls;
+            u->sockjs = strncmp(text, "sockjs", 6) == 0;
             u->stomp = strncmp(text, "stomp", 5) == 0;
             return read_place(u, text + len, schemes[i].port);
         }

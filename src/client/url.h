@@ -21,7 +21,8 @@ enum {
 struct mdg_client_url {
     enum mdg_client_kind kind;
     bool tls;
-    bool stomp; /* the messages are STOMP's, whatever carries them */
+    bool sockjs; /* WS with SockJS inside; the path is the service's prefix */
+    bool stomp;  /* the messages are STOMP's, whatever carries them */
     uint16_t port;
     char host[MDG_CLIENT_HOST_MAX];            /* without brackets; "" for a unix socket */
     char host_header[MDG_CLIENT_HOST_MAX + 8]; /* with brackets, and the port unless it is usual */

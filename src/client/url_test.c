@@ -27,7 +27,13 @@ static void urls_of_every_kind(void **state)
     expect("tcp://1.2.3.4:5", MDG_CLIENT_LINES, false, "1.2.3.4", 5, "1.2.3.4:5", "/");
     expect("tls://h:6", MDG_CLIENT_LINES, true, "h", 6, "h:6", "/");
     expect("udp://[::1]:9", MDG_CLIENT_UDP, false, "::1", 9, "[::1]:9", "/");
+    expect("sockjs://h:7/echo", MDG_CLIENT_WS, false, "h", 7, "h:7", "/echo");
+    expect("sockjss://h/echo", MDG_CLIENT_WS, true, "h", 443, "h", "/echo");
     struct mdg_client_url u;
+    assert_int_equal(mdg_client_url_parse(&u, "sockjs://h/echo"), 0);
+    assert_true(u.sockjs);
+    assert_int_equal(mdg_client_url_parse(&u, "ws://h/echo"), 0);
+    assert_false(u.sockjs);
     assert_int_equal(mdg_client_url_parse(&u, "unix:/run/madang.sock"), 0);
     assert_string_equal(u.unix_path, "/run/madang.sock");
 }

@@ -686,7 +686,7 @@ static int deliver_one(struct mdg_peer *p, const struct mdg_member *m, struct md
     if (p->slot == NO_SLOT || (p->dialect->private_head && (f->whole || !f->joinable)))
         return deliver_unshared(p, m, msg);
     int err = mdg_peer_encoding(p, msg, &e);
-    if (err < 0 || e->chunk_count == 0)
+    if (!e || e->chunk_count == 0)
         return err;
     if (p->dialect->private_head)
         return deliver_private(p, m, msg, e);
@@ -706,8 +706,8 @@ static int make_burst(struct mdg_peer *p, struct wire *w, struct mdg_msg *const 
     drop_burst(w);
     for (size_t i = 0; i < n; i++) {
         int err = mdg_peer_encoding(p, msgs[i], &e);
-        if (err < 0)
-            return err;
+        if (!e)
+            return err < 0 ? err : MDG_E_UNSUPPORTED;
         total += e->chunk_count ? e->chunks[0].len : 0;
     }
     for (size_t i = 0; i < n; i++)

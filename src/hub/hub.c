@@ -281,6 +281,7 @@ int mdg_hub_presence(struct mdg_hub *h, struct mdg_slice channel, mdg_users_fn d
 static struct mdg_op *new_group(struct mdg_hub *h, enum mdg_op_kind kind, size_t count)
 {
     struct mdg_op *leader = NULL, *last = NULL;
+    assert(count > 0);
     for (size_t i = 0; i < count; i++) {
         struct mdg_op *op = mdg_op_new(h, kind, mdg_slice(NULL, 0));
         if (!op) {

@@ -209,7 +209,7 @@ int mdg_hub_join_pattern(struct mdg_hub *h, struct mdg_session *s, struct mdg_sl
     if (s->member_count >= h->config.memberships_per_session_max)
         return MDG_E_TOO_BIG;
     int err = new_wildcard(h, pattern, &w, &on);
-    if (err < 0)
+    if (!w)
         return err;
     struct mdg_member *m = w->member;
     m->kind = MEMBER_OF_PATTERN;

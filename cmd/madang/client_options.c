@@ -29,7 +29,7 @@ int number_option(const char *name, const char *text, long min, long max, long *
 
 static int set_timeout(struct connection *c, const char *text)
 {
-    long seconds;
+    long seconds = 0;
     int code = number_option("timeout", text, 1, 3600, &seconds);
     if (code == EXIT_OK)
         c->options.connect_timeout_ms = (uint32_t)seconds * 1000;

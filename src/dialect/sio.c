@@ -17,6 +17,12 @@ static void on_doom(struct mdg_timer *t, void *arg)
     }
 }
 
+static void on_burst_over(struct mdg_timer *t, void *arg)
+{
+    (void)t;
+    sio_bursts_drop(arg);
+}
+
 int mdg_sio_worker_new(struct mdg_loop *loop, struct mdg_hub *hub, unsigned worker,
                        const struct mdg_sio_options *options, const struct mdg_sio_hooks *hooks,
                        void *arg, struct mdg_sio_worker **out)
@@ -36,12 +42,12 @@ int mdg_sio_worker_new(struct mdg_loop *loop, struct mdg_hub *hub, unsigned work
     hooks->random(arg, seed, sizeof seed);
     hooks->random(arg, w->seed, sizeof w->seed);
     mdg_map_init(&w->nsps, seed);
-    mdg_map_init(&w->by_id, seed);
     mdg_map_init(&w->by_sid, seed);
     mdg_map_init(&w->by_pid, seed);
     mdg_list_init(&w->clients);
     mdg_list_init(&w->doomed);
     mdg_timer_init(&w->doom_timer, on_doom, w);
+    mdg_timer_init(&w->burst_timer, on_burst_over, w);
     *out = w;
     return 0;
 }
@@ -60,13 +66,14 @@ void mdg_sio_worker_free(struct mdg_sio_worker *w)
     struct sio_nsp *n;
     w->stopping = true;
     mdg_timer_stop(w->loop, &w->doom_timer);
+    mdg_timer_stop(w->loop, &w->burst_timer);
+    sio_bursts_drop(w);
     while ((n = mdg_map_next(&w->nsps, &at))) {
         MDG_LIST_FOR(it, next, &n->sockets)
         sio_socket_free(MDG_CONTAINER_OF(it, struct mdg_sio_socket, in_nsp));
         free(n);
     }
     mdg_map_fini(&w->nsps);
-    mdg_map_fini(&w->by_id);
     mdg_map_fini(&w->by_sid);
     mdg_map_fini(&w->by_pid);
     free(w);
@@ -103,6 +110,15 @@ static void on_connect_timeout(struct mdg_timer *t, void *arg)
     (void)t;
     if (c->socket_count == 0)
         sio_client_close(c, "forced server close");
+}
+
+void sio_client_settled(struct mdg_sio_client *c)
+{
+    if (!c->connect_timer)
+        return;
+    mdg_timer_stop(c->w->loop, c->connect_timer);
+    free(c->connect_timer);
+    c->connect_timer = NULL;
 }
 
 static struct mdg_slice put_text(char **at, struct mdg_slice s)
@@ -160,8 +176,12 @@ static struct mdg_sio_client *client_new(struct mdg_sio_worker *w, struct mdg_li
                                          struct mdg_sio_kept_handshake *hs, unsigned protocol)
 {
     struct mdg_sio_client *c = calloc(1, sizeof *c);
-    if (!c)
+    struct mdg_timer *t = malloc(sizeof *t); /* it goes with the first namespace */
+    if (!c || !t) {
+        free(c);
+        free(t);
         return NULL;
+    }
     c->who = who;
     c->handshake = hs;
     c->link = l;
@@ -169,8 +189,9 @@ static struct mdg_sio_client *client_new(struct mdg_sio_worker *w, struct mdg_li
     c->protocol = (uint8_t)protocol;
     mdg_list_init(&c->sockets);
     mdg_list_push(&w->clients, &c->in_worker);
-    mdg_timer_init(&c->connect_timer, on_connect_timeout, c);
-    mdg_timer_start(w->loop, &c->connect_timer, w->options->connect_timeout_ms);
+    c->connect_timer = t;
+    mdg_timer_init(t, on_connect_timeout, c);
+    mdg_timer_start(w->loop, t, w->options->connect_timeout_ms);
     l->user = &link_user;
     l->user_arg = c;
     return c;
@@ -220,7 +241,7 @@ static bool goes_elsewhere(struct mdg_sio_client *c, const struct mdg_sio_packet
     if (home < 0 || (unsigned)home == w->number || !w->hooks->on_elsewhere ||
         w->hooks->on_elsewhere(w->arg, (unsigned)home, c->link, c->who, c->handshake, text) < 0)
         return false;
-    mdg_timer_stop(w->loop, &c->connect_timer);
+    sio_client_settled(c);
     mdg_list_remove(&c->in_worker);
     free(c);
     return true;
@@ -469,7 +490,7 @@ static void on_close(struct mdg_link *l, int code, struct mdg_slice reason)
     c->link = NULL;
     c->closing = true;
     pending_free(c);
-    mdg_timer_stop(c->w->loop, &c->connect_timer);
+    sio_client_settled(c);
     while (!mdg_list_empty(&c->sockets)) {
         struct mdg_list *at = mdg_list_first(&c->sockets);
         struct mdg_sio_socket *s = MDG_CONTAINER_OF(at, struct mdg_sio_socket, in_client);

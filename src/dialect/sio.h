@@ -33,6 +33,7 @@ struct mdg_sio_options {
     bool keep_handshake;          /* path, query, address, time */
     bool keep_headers;            /* and the headers: some hundred bytes a client */
     bool foreign_args;            /* see the hook of that name */
+    bool outgoing;                /* hooks->on_outgoing wants to be called */
     bool recovery;
     bool recover_without_offset; /* a pid alone is enough: the server knows the position */
     uint32_t recovery_ms;        /* how long a session without connection is kept (2 min) */
@@ -77,7 +78,7 @@ struct mdg_sio_hooks {
     /* A join of the application's own (mdg_hub_join on the socket's session with a cookie). */
     void (*on_joined)(void *arg, struct mdg_sio_socket *s, struct mdg_member *m, int err,
                       const struct mdg_joined *info);
-    /* A message that is about to go out to this socket. */
+    /* A message that is about to go out to this socket; only with options->outgoing. */
     void (*on_outgoing)(void *arg, struct mdg_sio_socket *s, const struct mdg_content *c);
     void (*random)(void *arg, void *out, size_t len);
     /* What a restarted server gives back to mdg_sio_restore; an empty record: forget it. NULL: what

@@ -336,40 +336,134 @@ static int send_encoding(struct mdg_sio_client *c, const struct mdg_encoding *e)
     return err;
 }
 
+/* The message in the wire format of this link, made on first use. NULL: it cannot be shared. */
+static struct mdg_encoding *encoding_of(struct mdg_sio_socket *s, struct mdg_msg *msg, int slot)
+{
+    struct mdg_sio_worker *w = s->nsp->w;
+    struct mdg_encoding *e = mdg_msg_encoding(msg, (unsigned)slot);
+    if (e)
+        return e;
+    uint64_t offset = s->recovery ? sio_offset_of(w, msg) : 0;
+    const struct shape sh = {w,
+                             sio_nsp_name(s->nsp),
+                             msg->content,
+                             msg,
+                             msg->content->kind != MDG_MSG_PRESENCE ? offset_wanted(s, &offset)
+                                                                    : NULL,
+                             is_own(w, msg)};
+    e = encode(&sh, s->client->link->framing);
+    if (e && mdg_msg_set_encoding(msg, (unsigned)slot, e) < 0) {
+        mdg_encoding_free(e);
+        e = NULL;
+    }
+    return e;
+}
+
+static void note(struct mdg_sio_socket *s, const struct mdg_msg *msg)
+{
+    if (s->recovery && msg->content->kind != MDG_MSG_PRESENCE)
+        sio_recovery_note(s, msg, sio_offset_of(s->nsp->w, msg));
+}
+
+static int my_slot(const struct mdg_sio_socket *s)
+{
+    const struct mdg_link *l = s->client ? s->client->link : NULL;
+    return l && l->framing ? slot_of(s->nsp->w, l->framing, s->recovery != NULL) : -1;
+}
+
 static int deliver_one(struct mdg_sio_socket *s, struct mdg_msg *msg)
 {
     struct mdg_sio_worker *w = s->nsp->w;
-    struct mdg_sio_client *c = s->client;
-    uint64_t offset = s->recovery ? sio_offset_of(w, msg) : 0;
-    bool repeatable = msg->content->kind != MDG_MSG_PRESENCE;
-    bool own = is_own(w, msg);
-    int err;
-    if (!own && !repeatable)
+    if (msg->content->kind == MDG_MSG_PRESENCE && !is_own(w, msg))
         return 0;
     if (s->state == SIO_CONNECTED) {
-        const struct mdg_framing *f = c->link ? c->link->framing : NULL;
-        int slot = f ? slot_of(w, f, s->recovery != NULL) : -1;
-        const struct shape sh = {w,
-                                 sio_nsp_name(s->nsp),
-                                 msg->content,
-                                 msg,
-                                 repeatable ? offset_wanted(s, &offset) : NULL,
-                                 own};
-        struct mdg_encoding *e = slot >= 0 ? mdg_msg_encoding(msg, (unsigned)slot) : NULL;
-        if (slot >= 0 && !e) {
-            e = encode(&sh, f);
-            if (e && mdg_msg_set_encoding(msg, (unsigned)slot, e) < 0) {
-                mdg_encoding_free(e);
-                e = NULL;
-            }
-        }
-        err = e && c->link ? send_encoding(c, e) : send_shape(s, &sh);
+        int slot = my_slot(s);
+        struct mdg_encoding *e = slot >= 0 ? encoding_of(s, msg, slot) : NULL;
+        uint64_t offset = s->recovery ? sio_offset_of(w, msg) : 0;
+        int err = e ? send_encoding(s->client, e) : sio_send_message(s, msg, offset);
         if (err < 0)
             return err;
     }
-    if (s->recovery && repeatable)
-        sio_recovery_note(s, msg, offset);
+    note(s, msg);
     return 0;
+}
+
+/* ---- several messages at once ---- */
+
+static void burst_drop(struct sio_burst *b)
+{
+    for (size_t i = 0; i < b->len; i++)
+        mdg_msg_unref(b->msgs[i]);
+    b->len = 0;
+    mdg_blob_unref(b->joined);
+    b->joined = NULL;
+}
+
+void sio_bursts_drop(struct mdg_sio_worker *w)
+{
+    for (size_t i = 0; i < SIO_SLOT_COUNT; i++)
+        burst_drop(&w->bursts[i]);
+}
+
+static size_t encoding_len(const struct mdg_encoding *e)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < e->chunk_count; i++)
+        len += e->chunks[i].len;
+    return len;
+}
+
+static void burst_make(struct sio_burst *b, struct mdg_sio_socket *s, struct mdg_msg *const *msgs,
+                       size_t n, int slot)
+{
+    struct mdg_sio_worker *w = s->nsp->w;
+    struct mdg_writer out;
+    size_t total = 0;
+    burst_drop(b);
+    for (size_t i = 0; i < n; i++) {
+        const struct mdg_encoding *e = encoding_of(s, msgs[i], slot);
+        total += e ? encoding_len(e) : SIO_BURST_BYTES_MAX + 1;
+        b->msgs[b->len++] = mdg_msg_ref(msgs[i]);
+    }
+    mdg_timer_start(w->loop, &w->burst_timer, 0);
+    b->joined = total <= SIO_BURST_BYTES_MAX ? mdg_blob_new((uint32_t)total) : NULL;
+    if (!b->joined)
+        return;
+    mdg_writer_init(&out, b->joined->data, total);
+    for (size_t i = 0; i < n; i++) {
+        const struct mdg_encoding *e = mdg_msg_encoding(msgs[i], (unsigned)slot);
+        for (size_t j = 0; j < e->chunk_count; j++)
+            mdg_write_slice(&out, mdg_chunk_slice(&e->chunks[j]));
+    }
+}
+
+/* All of them as one chunk. False: they go one by one. */
+static bool deliver_burst(struct mdg_sio_socket *s, struct mdg_msg *const *msgs, size_t n)
+{
+    struct mdg_sio_worker *w = s->nsp->w;
+    int slot = n > 1 && n <= SIO_BURST_MAX && s->state == SIO_CONNECTED && !w->options->outgoing
+                   ? my_slot(s)
+                   : -1;
+    if (slot < 0 || !s->client->link->framing->joinable)
+        return false;
+    struct sio_burst *b = &w->bursts[slot - SIO_SLOT_FIRST];
+    if (b->len != n || memcmp(b->msgs, msgs, n * sizeof(struct mdg_msg *)) != 0) {
+        for (size_t i = 0; i < n; i++) {
+            if (msgs[i]->content->kind == MDG_MSG_PRESENCE)
+                return false;
+        }
+        burst_make(b, s, msgs, n, slot);
+    }
+    if (!b->joined)
+        return false;
+    struct mdg_chunk chunk = mdg_chunk_all(mdg_blob_ref(b->joined));
+    if (mdg_link_send(s->client->link, &chunk, 1) < 0) {
+        mdg_blob_unref(b->joined);
+        return false;
+    }
+    for (size_t i = 0; i < n; i++)
+        note(s, msgs[i]);
+    return true;
 }
 
 int sio_deliver(struct mdg_member *m, struct mdg_msg *const *msgs, size_t n)
@@ -379,10 +473,12 @@ int sio_deliver(struct mdg_member *m, struct mdg_msg *const *msgs, size_t n)
     uint64_t id = s->session.id;
     if (s->state == SIO_CONNECTING)
         return 0; /* until the middleware has decided */
+    if (deliver_burst(s, msgs, n))
+        return (int)n;
     for (size_t i = 0; i < n; i++) {
         if (s->state == SIO_LEAVING)
             continue;
-        if (w->hooks->on_outgoing && s->state == SIO_CONNECTED) {
+        if (w->options->outgoing && s->state == SIO_CONNECTED) {
             w->hooks->on_outgoing(w->arg, s, msgs[i]->content);
             if (mdg_sio_find(w, id) != s)
                 return (int)n;

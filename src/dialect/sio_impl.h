@@ -13,6 +13,8 @@ enum {
     SIO_SLOT_FIRST = MDG_MSG_SLOTS_PEER, /* our places among a message's encodings */
     SIO_SLOT_COUNT = MDG_MSG_SLOTS - MDG_MSG_SLOTS_PEER,
     SIO_CHANNEL_BYTES_MAX = 256,
+    SIO_BURST_MAX = 64,
+    SIO_BURST_BYTES_MAX = 65536,
     SIO_KEEP_EVERY = 64, /* deliveries between two records of a socket in the store */
 };
 
@@ -25,6 +27,13 @@ struct sio_nsp {
     char name[];
 };
 
+/* Several messages in a row as one chunk, made once for all the sockets that are to get them. */
+struct sio_burst {
+    struct mdg_msg *msgs[SIO_BURST_MAX];
+    size_t len;
+    struct mdg_blob *joined; /* NULL: too large, or no memory */
+};
+
 struct mdg_sio_worker {
     struct mdg_loop *loop;
     struct mdg_hub *hub;
@@ -33,7 +42,6 @@ struct mdg_sio_worker {
     void *arg;
     unsigned number;
     struct mdg_map nsps;   /* by name */
-    struct mdg_map by_id;  /* by session id */
     struct mdg_map by_sid; /* restored sids, which do not tell their session's id */
     struct mdg_map by_pid; /* sockets that recovery may find */
     struct mdg_list clients;
@@ -45,6 +53,8 @@ struct mdg_sio_worker {
     /* Which framing an encoding slot stands for. */
     const struct mdg_framing *slots[SIO_SLOT_COUNT];
     bool slot_offsets[SIO_SLOT_COUNT];
+    struct sio_burst bursts[SIO_SLOT_COUNT];
+    struct mdg_timer burst_timer; /* forgets them when the fan-out is over */
 };
 
 /* A binary event whose attachments are still coming. */
@@ -69,7 +79,7 @@ struct mdg_sio_client {
     struct sio_pending *pending;
     struct mdg_sio_kept_handshake *handshake;
     struct mdg_principal *who;
-    struct mdg_timer connect_timer;
+    struct mdg_timer *connect_timer; /* until it is in a namespace */
     uint32_t socket_count;
     uint8_t protocol;
     bool closing;
@@ -143,6 +153,8 @@ static inline struct mdg_sio_socket *sio_of_session(struct mdg_session *s)
 struct sio_nsp *sio_nsp_get(struct mdg_sio_worker *w, struct mdg_slice name);
 /* The client broke the protocol, or we end it: every socket hears the reason. */
 void sio_client_close(struct mdg_sio_client *c, const char *reason);
+/* It has connected to a namespace: the connect timeout is over. */
+void sio_client_settled(struct mdg_sio_client *c);
 int sio_client_send_text(struct mdg_sio_client *c, struct mdg_slice text) MDG_NODISCARD;
 
 /* sio_socket.c */
@@ -170,6 +182,8 @@ int sio_deliver(struct mdg_member *m, struct mdg_msg *const *msgs, size_t n);
 int sio_send_message(struct mdg_sio_socket *s, const struct mdg_msg *m,
                      uint64_t offset) MDG_NODISCARD;
 bool sio_emit_ok(const struct mdg_sio_worker *w, const struct mdg_sio_emit *e);
+
+void sio_bursts_drop(struct mdg_sio_worker *w);
 
 /* sio_recover.c */
 uint64_t sio_offset_of(const struct mdg_sio_worker *w, const struct mdg_msg *m);

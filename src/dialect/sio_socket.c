@@ -73,11 +73,6 @@ struct mdg_sio_socket *sio_socket_alloc(struct sio_nsp *nsp, struct mdg_principa
     mdg_list_init(&s->in_client);
     mdg_session_init(&s->session, w->hub, &sio_session_ops, who);
     write_sid(w, s->session.id, s->sid);
-    if (mdg_map_put(&w->by_id, mdg_slice(&s->session.id, sizeof s->session.id), s) < 0) {
-        mdg_session_fini(&s->session);
-        free(s);
-        return NULL;
-    }
     mdg_list_push(&nsp->sockets, &s->in_nsp);
     nsp->count++;
     return s;
@@ -115,7 +110,6 @@ void sio_socket_free(struct mdg_sio_socket *s)
     if (w->hooks->on_gone)
         w->hooks->on_gone(w->arg, s);
     sio_recovery_free(s);
-    (void)mdg_map_remove(&w->by_id, mdg_slice(&s->session.id, sizeof s->session.id));
     if (s->named)
         (void)mdg_map_remove(&w->by_sid, mdg_sio_sid(s));
     leave_client(s);
@@ -170,7 +164,7 @@ void mdg_sio_admit(struct mdg_sio_socket *s)
     struct mdg_sio_worker *w = s->nsp->w;
     if (s->state != SIO_CONNECTING)
         return;
-    mdg_timer_stop(w->loop, &s->client->connect_timer);
+    sio_client_settled(s->client);
     if (w->options->recovery && s->client->protocol == 5 && sio_recovery_new(s) < 0) {
         mdg_sio_refuse(s, MDG_SLICE_LIT("Out of memory"), mdg_slice(NULL, 0));
         return;
@@ -222,7 +216,7 @@ static void go_on(struct mdg_sio_client *c, struct mdg_sio_socket *s, struct mdg
                   uint32_t from)
 {
     struct mdg_sio_worker *w = c->w;
-    mdg_timer_stop(w->loop, &c->connect_timer);
+    sio_client_settled(c);
     mdg_timer_stop(w->loop, &s->recovery->timer);
     free(s->auth);
     s->auth = auth.len > 2 ? keep_json(auth) : NULL;
@@ -342,7 +336,7 @@ static void on_direct(struct mdg_session *session, struct mdg_msg *m)
     struct mdg_sio_socket *s = sio_of_session(session);
     struct mdg_sio_worker *w = s->nsp->w;
     uint64_t offset = sio_offset_of(w, m);
-    if (s->state == SIO_CONNECTED && w->hooks->on_outgoing)
+    if (s->state == SIO_CONNECTED && w->options->outgoing)
         w->hooks->on_outgoing(w->arg, s, m->content);
     if (s->state == SIO_CONNECTED && sio_send_message(s, m, offset) < 0)
         return; /* a private message waits for nobody */
@@ -435,7 +429,10 @@ bool mdg_sio_room(const struct mdg_sio_socket *s, size_t i, struct mdg_slice *ro
 
 struct mdg_sio_socket *mdg_sio_find(const struct mdg_sio_worker *w, uint64_t id)
 {
-    return mdg_map_get(&w->by_id, mdg_slice(&id, sizeof id));
+    struct mdg_session *session = mdg_session_find(w->hub, id);
+    struct mdg_sio_socket *s =
+        session && session->ops == &sio_session_ops ? sio_of_session(session) : NULL;
+    return s && s->nsp->w == w ? s : NULL;
 }
 
 struct mdg_sio_socket *mdg_sio_find_sid(const struct mdg_sio_worker *w, struct mdg_slice sid)

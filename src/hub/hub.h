@@ -143,6 +143,8 @@ void mdg_hub_on_pending(struct mdg_hub *h, void (*fn)(void *arg), void *arg);
 /* Sessions. The session's memory is the caller's and stays valid until mdg_session_fini. */
 void mdg_session_init(struct mdg_session *s, struct mdg_hub *h, const struct mdg_session_ops *ops,
                       struct mdg_principal *who); /* takes a reference of its own */
+/* The session of that id on this worker, or NULL. */
+struct mdg_session *mdg_session_find(const struct mdg_hub *h, uint64_t id);
 /* Leaves every room at once; no upcall for this session comes after it. */
 void mdg_session_fini(struct mdg_session *s);
 /* A refreshed or changed identity: presence follows. */

@@ -337,7 +337,6 @@ void mdg_spill_free(struct mdg_hub *h, struct mdg_member *m);
 void mdg_spills_sweep(struct mdg_hub *h, struct mdg_channel *c); /* those that caught up */
 
 /* session.c */
-struct mdg_session *mdg_session_find(const struct mdg_hub *h, uint64_t id);
 void mdg_sessions_tick(struct mdg_hub *h);
 
 /* presence.c */

@@ -96,6 +96,7 @@ int madang_sio_on_any(struct madang_sio_namespace *ns, madang_sio_event_fn fn, v
 
 int madang_sio_on_any_outgoing(struct madang_sio_namespace *ns, madang_sio_event_fn fn, void *arg)
 {
+    ns->io->sio_options.outgoing = true;
     return add_handler(&ns->outgoing, "", fn, arg);
 }
 

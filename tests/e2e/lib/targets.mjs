@@ -1,4 +1,5 @@
-// Starts the programs under tests/targets, which the suites of the protocols talk to.
+// Starts the programs under tests/targets, which the suites of the protocols talk to. MADANG_BUILD
+// names another build folder than build or build-dev.
 
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -9,7 +10,8 @@ const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const FOLDERS = ["build", "build-dev"];
 
 export function programPath(path) {
-  const found = FOLDERS.map((f) => `${ROOT}${f}/${path}`).find(existsSync);
+  const folders = process.env.MADANG_BUILD ? [process.env.MADANG_BUILD] : FOLDERS.map((f) => ROOT + f);
+  const found = folders.map((f) => `${f}/${path}`).find(existsSync);
   if (!found) throw new Skip(`there is no ${path} in build or build-dev`);
   return found;
 }

@@ -10,7 +10,6 @@ const NO_CACHE = "no-store, no-cache, no-transform, must-revalidate, max-age=0";
 const JS = "application/javascript; charset=UTF-8";
 const FORM = { "Content-Type": "application/x-www-form-urlencoded" };
 
-const once = { once: true };
 const session = (service = "/echo") => `${service}/000/${randomUUID()}`;
 
 async function target(t) {
@@ -54,7 +53,7 @@ function verifyCors(r, origin) {
   assert.equal(r.headers["access-control-allow-credentials"], origin ? "true" : undefined);
 }
 
-test("greeting, and nothing around it", once, async (t) => {
+test("greeting, and nothing around it", async (t) => {
   const s = await target(t);
   for (const path of ["/echo", "/echo/"]) {
     const r = await s.get(path);
@@ -64,7 +63,7 @@ test("greeting, and nothing around it", once, async (t) => {
   for (const end of ["/a", "/a.html", "//", "///", "/a/a", "/a/a/", "/a/"]) assert.equal((await s.get(`/echo${end}`)).status, 404, end);
 });
 
-test("iframe page: versions, cache, ETag", once, async (t) => {
+test("iframe page: versions, cache, ETag", async (t) => {
   const s = await target(t);
   for (const page of ["/iframe.html", "/iframe-a.html", "/iframe-.html", "/iframe-0.1.2abc-dirty.2144.html", "/iframe-a.html?t=1234"]) {
     const r = await s.get(`/echo${page}`);
@@ -84,7 +83,7 @@ test("iframe page: versions, cache, ETag", once, async (t) => {
   assert.deepEqual([r.status, r.headers["content-type"], r.body], [304, undefined, ""]);
 });
 
-test("info: capabilities, entropy, CORS", once, async (t) => {
+test("info: capabilities, entropy, CORS", async (t) => {
   const s = await target(t);
   const r = await s.get("/echo/info", { Origin: "test" });
   assert.equal(r.headers["content-type"], "application/json; charset=UTF-8");
@@ -97,7 +96,7 @@ test("info: capabilities, entropy, CORS", once, async (t) => {
   assert.equal((await s.options("/echo/info", { Origin: "null", "Access-Control-Request-Method": "POST" })).headers["access-control-allow-origin"], "null");
 });
 
-test("preflights may be kept for a year", once, async (t) => {
+test("preflights may be kept for a year", async (t) => {
   const s = await target(t);
   const paths = { "/echo/info": "OPTIONS, GET", "/echo/a/a/xhr": "OPTIONS, POST", "/echo/a/a/xhr_send": "OPTIONS, POST", "/echo/a/a/xhr_streaming": "OPTIONS, POST" };
   for (const [path, methods] of Object.entries(paths)) {
@@ -118,7 +117,7 @@ test("preflights may be kept for a year", once, async (t) => {
   }
 });
 
-test("session URLs: any value, no dots, server id ignored", once, async (t) => {
+test("session URLs: any value, no dots, server id ignored", async (t) => {
   const s = await target(t);
   const r = Date.now();
   for (const path of [`/a/a${r}`, `/_/_${r}`, `/1/${r}`, `/abcdefgh_i-j%20/abcdefg_i-j%20${r}`]) {
@@ -134,7 +133,7 @@ test("session URLs: any value, no dots, server id ignored", once, async (t) => {
   assert.equal((await s.post(`/echo/999/${id}/xhr`)).body, 'a["a"]\n');
 });
 
-test("xhr polling: headers, errors, content types", once, async (t) => {
+test("xhr polling: headers, errors, content types", async (t) => {
   const s = await target(t);
   const url = session();
   let r = await s.post(`${url}/xhr`, "", { Origin: "test" });
@@ -159,7 +158,7 @@ test("xhr polling: headers, errors, content types", once, async (t) => {
   assert.deepEqual([r.status, r.headers["content-type"], r.headers.allow, r.body], [405, undefined, "OPTIONS, POST", ""]);
 });
 
-test("the close frame is served until the session is forgotten", once, async (t) => {
+test("the close frame is served until the session is forgotten", async (t) => {
   const s = await target(t);
   const url = session("/close");
   assert.equal((await s.post(`${url}/xhr`)).body, "o\n");
@@ -167,7 +166,7 @@ test("the close frame is served until the session is forgotten", once, async (t)
   assert.equal((await s.post(`${url}/xhr_send`, '["a"]')).status, 404);
 });
 
-test("a session lives five seconds without a receiver", once, async (t) => {
+test("a session lives five seconds without a receiver", async (t) => {
   const s = await target(t);
   const url = session();
   assert.equal((await s.post(`${url}/xhr`)).body, "o\n");
@@ -177,7 +176,7 @@ test("a session lives five seconds without a receiver", once, async (t) => {
   assert.equal((await s.post(`${url}/xhr_send`, '["a"]')).status, 404);
 });
 
-test("xhr_streaming: prelude, chunks, limit", once, async (t) => {
+test("xhr_streaming: prelude, chunks, limit", async (t) => {
   const s = await target(t);
   const url = session();
   const c = s.open("POST", `${url}/xhr_streaming`, { headers: { Origin: "test" } });
@@ -195,7 +194,7 @@ test("xhr_streaming: prelude, chunks, limit", once, async (t) => {
   assert.equal(await c.chunk(), "");
 });
 
-test("eventsource: prelude, escapes, limit", once, async (t) => {
+test("eventsource: prelude, escapes, limit", async (t) => {
   const s = await target(t);
   const url = session();
   const c = s.open("GET", `${url}/eventsource`);
@@ -216,7 +215,7 @@ test("eventsource: prelude, escapes, limit", once, async (t) => {
   assert.equal(await c.chunk(), "");
 });
 
-test("htmlfile: page, scripts, callbacks, limit", once, async (t) => {
+test("htmlfile: page, scripts, callbacks, limit", async (t) => {
   const s = await target(t);
   const url = session();
   const c = s.open("GET", `${url}/htmlfile?c=%63allback`);
@@ -245,7 +244,7 @@ test("htmlfile: page, scripts, callbacks, limit", once, async (t) => {
   }
 });
 
-test("jsonp: forms and text, errors, close", once, async (t) => {
+test("jsonp: forms and text, errors, close", async (t) => {
   const s = await target(t);
   const url = session();
   let r = await s.get(`${url}/jsonp?c=%63allback`);
@@ -271,7 +270,7 @@ test("jsonp: forms and text, errors, close", once, async (t) => {
   for (let i = 0; i < 2; i++) assert.equal((await s.get(`${closing}/jsonp?c=x`)).body, '/**/x("c[3000,\\"Go away!\\"]");\r\n');
 });
 
-test("JSESSIONID is set and echoed, by every transport but websocket", once, async (t) => {
+test("JSESSIONID is set and echoed, by every transport but websocket", async (t) => {
   const s = await target(t);
   const service = "/cookie_needed_echo";
   const info = await s.get(`${service}/info`);
@@ -288,7 +287,7 @@ test("JSESSIONID is set and echoed, by every transport but websocket", once, asy
   assert.equal((await s.post(`${url}/jsonp_send`, "d=%5B%5D", FORM)).headers["set-cookie"], "JSESSIONID=dummy; path=/");
 });
 
-test("the characters that browsers mangle are escaped, exactly those", once, async (t) => {
+test("the characters that browsers mangle are escaped, exactly those", async (t) => {
   const s = await target(t);
   const unsafe = (c) => (c >= 0x200c && c <= 0x200f) || (c >= 0x2028 && c <= 0x202f) || (c >= 0x2060 && c <= 0x206f) || (c >= 0xfff0 && c <= 0xffff);
   const all = Array.from({ length: 65536 }, (_, c) => c);
@@ -303,7 +302,7 @@ test("the characters that browsers mangle are escaped, exactly those", once, asy
   assert.equal(JSON.parse((await s.post(`${url}/xhr`)).body.slice(1))[0], sent);
 });
 
-test("a second receiver is refused, an aborted one ends the session", once, async (t) => {
+test("a second receiver is refused, an aborted one ends the session", async (t) => {
   const s = await target(t);
   const url = session();
   const one = s.open("POST", `${url}/xhr_streaming`);
@@ -331,7 +330,7 @@ test("a second receiver is refused, an aborted one ends the session", once, asyn
   assert.equal((await s.post(`${poll}/xhr`)).body, "o\n");
 });
 
-test("a closing session lets go of its request first", once, async (t) => {
+test("a closing session lets go of its request first", async (t) => {
   const s = await target(t);
   const url = session("/close");
   const one = s.open("POST", `${url}/xhr_streaming`);
@@ -347,7 +346,7 @@ test("a closing session lets go of its request first", once, async (t) => {
   assert.equal(await two.chunk(), "");
 });
 
-test("HTTP/1.0 gets no chunks, HTTP/1.1 keeps the connection", once, async (t) => {
+test("HTTP/1.0 gets no chunks, HTTP/1.1 keeps the connection", async (t) => {
   const s = await target(t);
   let c = s.open("GET", "/echo", { version: "1.0", headers: { Connection: "Keep-Alive" } });
   let r = await c.response();
@@ -375,7 +374,7 @@ test("HTTP/1.0 gets no chunks, HTTP/1.1 keeps the connection", once, async (t) =
   assert.deepEqual([r.headers["transfer-encoding"], r.headers["content-length"]], ["chunked", undefined]);
 });
 
-test("websocket: frames, empty ones, shared ids, broken JSON", once, async (t) => {
+test("websocket: frames, empty ones, shared ids, broken JSON", async (t) => {
   const s = await target(t);
   const url = session();
   const one = s.socket(`${url}/websocket`);
@@ -401,7 +400,7 @@ test("websocket: frames, empty ones, shared ids, broken JSON", once, async (t) =
   assert.equal((await closing.next()).code, 1000);
 });
 
-test("websocket: what is no upgrade is refused", once, async (t) => {
+test("websocket: what is no upgrade is refused", async (t) => {
   const s = await target(t);
   assert.equal((await s.get("/echo/0/0/websocket")).status, 400);
   const r = await s.get("/echo/0/0/websocket", { Upgrade: "WebSocket", Connection: "close" });
@@ -419,7 +418,7 @@ test("websocket: what is no upgrade is refused", once, async (t) => {
   assert.deepEqual([head.status, head.headers["sec-websocket-accept"], head.headers["content-length"]], [101, "HSmrc0sMlYUkAGmm5OPpG2HaGWk=", undefined]);
 });
 
-test("raw websocket has no frames of its own", once, async (t) => {
+test("raw websocket has no frames of its own", async (t) => {
   const s = await target(t);
   const one = s.socket("/echo/websocket");
   await new Promise((done) => one.once("open", done));
@@ -429,7 +428,7 @@ test("raw websocket has no frames of its own", once, async (t) => {
   assert.deepEqual(await closing.next(), { code: 3000, reason: "Go away!" });
 });
 
-test("many polls come and go", { once: true, timeout: 60 }, async (t) => {
+test("many polls come and go", { timeout: 60 }, async (t) => {
   const s = await target(t);
   const open = [];
   for (let i = 0; i < 300; i++) {

@@ -19,7 +19,7 @@ function targetPath() {
 
 /** Starts tests/targets/target_sockjs on a free port. */
 export async function startTarget(t, args = []) {
-  const child = spawn(targetPath(), ["--port", "0", ...args], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(targetPath(), ["--port", "0", "--workers", String(t.workers), ...args], { stdio: ["ignore", "pipe", "inherit"] });
   const ended = new Promise((done) => child.once("exit", done));
   t.after(async () => {
     child.kill("SIGTERM");

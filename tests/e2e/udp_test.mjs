@@ -1,0 +1,116 @@
+// Datagrams: a person with nc -u, a program with sessions, in the room that sockets are in.
+
+import assert from "node:assert/strict";
+import dgram from "node:dgram";
+import WebSocket from "ws";
+import { test, until } from "./lib/harness.mjs";
+
+const HELLO = 1, COOKIE = 2, WELCOME = 3, DATA = 4, NACK = 6, GONE = 7;
+
+function endpoint(t, port) {
+  const socket = dgram.createSocket("udp4");
+  t.after(() => socket.close());
+  socket.got = [];
+  socket.on("message", (m) => socket.got.push(m));
+  socket.say = (bytes) => socket.send(bytes, port, "127.0.0.1");
+  socket.lines = () => socket.got.map(String).join("");
+  return socket;
+}
+
+async function member(t, server) {
+  const socket = new WebSocket(`${server.url.replace("http", "ws")}/ws/chat`, "madang.v1");
+  t.after(() => socket.terminate());
+  socket.units = [];
+  socket.on("message", (data) => socket.units.push(JSON.parse(data)));
+  await new Promise((done) => socket.on("open", done));
+  socket.send('{"type":"join","room":"lobby"}');
+  await until("joined", () => socket.units.some((u) => u.type === "joined"));
+  socket.texts = () => socket.units.filter((u) => u.type === "message").map((u) => u.text);
+  return socket;
+}
+
+test("a person with nc -u is in the room", { timeout: 60 }, async (t) => {
+  const server = await t.server();
+  const other = await member(t, server);
+  const person = endpoint(t, server.port);
+  person.say("hello?\n");
+  await until("a code", () => person.got.length === 1);
+  assert.ok(person.got[0].length <= 48);
+  person.say(`/hi ${/\/hi ([0-9a-f]{12})/.exec(person.lines())[1]}\n`);
+  await until("inside", () => person.lines().includes("[lobby] you are in"));
+  person.say("first\nsecond\n");
+  await until("heard", () => other.texts().length === 2);
+  assert.deepEqual(other.texts(), ["first", "second"]);
+  other.send('{"type":"publish","room":"lobby","text":"welcome"}');
+  await until("answered", () => /\] ~?\S+: welcome\n/.test(person.lines()));
+  const counts = () => other.units.filter((u) => u.type === "presence").map((u) => u.count);
+  await until("shown", () => counts().at(-1) === 2);
+  person.say("/quit\n");
+  await until("gone", () => counts().at(-1) === 1);
+});
+
+/** A program: comes in, counts what it is sent, asks for what is missing. */
+async function program(t, port, token = Buffer.alloc(16)) {
+  const p = endpoint(t, port);
+  const hello = (cookie) => {
+    const b = Buffer.alloc(36);
+    b[0] = HELLO;
+    b[1] = 1;
+    cookie.copy(b, 12);
+    token.copy(b, 20);
+    return b;
+  };
+  const next = async (type) => {
+    await until(`type ${type}`, () => p.got.some((m) => m[0] === type));
+    return p.got.find((m) => m[0] === type);
+  };
+  p.say(hello(Buffer.alloc(8)));
+  p.say(hello((await next(COOKIE)).subarray(9, 17)));
+  p.token = (await next(WELCOME)).subarray(10, 26);
+  let seq = 0;
+  p.data = (unit) => {
+    const head = Buffer.alloc(6);
+    head[0] = DATA;
+    head.writeUInt32BE(++seq, 2);
+    p.say(Buffer.concat([head, Buffer.from(JSON.stringify(unit))]));
+  };
+  p.numbers = () => p.got.filter((m) => m[0] === DATA).map((m) => m.readUInt32BE(2));
+  p.units = () => p.got.filter((m) => m[0] === DATA).map((m) => JSON.parse(m.subarray(6)));
+  p.ask = (from, to) => {
+    const b = Buffer.alloc(9);
+    b[0] = NACK;
+    b.writeUInt32BE(from, 1);
+    b.writeUInt32BE(to, 5);
+    p.say(b);
+  };
+  return p;
+}
+
+test("a program sees what is missing and asks for it", { timeout: 60 }, async (t) => {
+  const server = await t.server();
+  const other = await member(t, server);
+  const p = await program(t, server.port);
+  p.data({ type: "join", room: "lobby", id: 1 });
+  await until("joined", () => p.units().some((u) => u.type === "joined"));
+  for (let i = 0; i < 20; i++) other.send(JSON.stringify({ type: "publish", room: "lobby", text: `m${i}` }));
+  await until("all", () => p.units().filter((u) => u.type === "message").length === 20);
+  const numbers = p.numbers();
+  assert.deepEqual(numbers, numbers.map((_, i) => i + 1));
+  const lost = p.got.splice(-5).map((m) => m.readUInt32BE(2)); // as if the network had lost them
+  p.ask(Math.min(...lost), Math.max(...lost));
+  await until("once more", () => p.units().filter((u) => u.type === "message").length === 20);
+  other.send(JSON.stringify({ type: "publish", room: "lobby", text: "x".repeat(5000) }));
+  await until("too long for a datagram", () => p.got.some((m) => m[0] === GONE));
+});
+
+test("a session moves to another address with its token", { timeout: 60 }, async (t) => {
+  const server = await t.server();
+  const other = await member(t, server);
+  const here = await program(t, server.port);
+  here.data({ type: "join", room: "lobby" });
+  await until("joined", () => here.units().some((u) => u.type === "joined"));
+  const there = await program(t, server.port, here.token);
+  assert.deepEqual(there.token, here.token);
+  other.send('{"type":"publish","room":"lobby","text":"where are you?"}');
+  await until("found", () => there.units().some((u) => u.text === "where are you?"));
+});

@@ -1,6 +1,7 @@
 /* The state is global because malloc has no context; the tests that use it have one thread. */
 #include "tests/support/torture.h"
 #include "tests/support/unit.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,11 +11,13 @@ void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *old, size_t size);
 void *__real_aligned_alloc(size_t align, size_t size);
+int __real_posix_memalign(void **out, size_t align, size_t size);
 void __real_free(void *block);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 void *__wrap_aligned_alloc(size_t align, size_t size);
+int __wrap_posix_memalign(void **out, size_t align, size_t size);
 void __wrap_free(void *block);
 char *__wrap_strdup(const char *text);
 char *__wrap_strndup(const char *text, size_t max);
@@ -65,6 +68,16 @@ void *__wrap_realloc(void *old, size_t size)
 void *__wrap_aligned_alloc(size_t align, size_t size)
 {
     return fails() ? NULL : alive(__real_aligned_alloc(align, size));
+}
+
+int __wrap_posix_memalign(void **out, size_t align, size_t size)
+{
+    if (fails())
+        return ENOMEM;
+    int err = __real_posix_memalign(out, align, size);
+    if (err == 0)
+        alive(*out);
+    return err;
 }
 
 char *__wrap_strndup(const char *text, size_t max)

@@ -236,56 +236,74 @@ AVX512 static uint64_t mask_avx512(uint8_t *data, size_t len, uint32_t key)
     return _mm512_movepi8_mask(seen) ? 0x80 : 0;
 }
 
+#define ALL(byte) _mm512_set1_epi8(OF(byte))
+
+/* What one block of 64 bytes leaves for the next. */
+struct carried {
+    uint64_t due;    /* continuations that its leads call for there */
+    uint64_t strict; /* it ended with a lead that restricts its second byte */
+};
+
 /* Structure by masks of 64 bits, one bit a byte: the continuations must be exactly the places that
- * the leads before them call for. Leads that restrict their second byte are rare enough in most
- * text to be looked at only where they stand. */
+ * the leads before them call for. Four blocks at once, for text without 4-byte characters and
+ * without 0xc0, 0xc1, 0xe0, 0xe1, which is most text: errors are collected and looked at once.
+ * *carried: continuations that the last block's leads call for in this one. False: look closely. */
+AVX512 static inline bool group_good(const uint8_t *data, size_t i, uint64_t *carried)
+{
+    __m512i rare = ALL(0xff), surrogate = rare, most = _mm512_setzero_si512();
+    uint64_t due = *carried, wrong = 0;
+    for (size_t k = 0; k < 256; k += 64) {
+        __m512i v = _mm512_loadu_si512(data + i + k);
+        /* The first byte of all has nothing before it. */
+        __m512i before = i + k ? _mm512_loadu_si512(data + i + k - 1)
+                               : _mm512_maskz_loadu_epi8(~UINT64_C(1), data - 1);
+        uint64_t cont = _mm512_cmplt_epi8_mask(v, ALL(0xc0)); /* signed: 80..bf */
+        uint64_t lead = _mm512_cmpge_epu8_mask(v, ALL(0xc0));
+        uint64_t lead3 = _mm512_cmpge_epu8_mask(v, ALL(0xe0));
+        wrong |= cont ^ (due | lead << 1 | lead3 << 2);
+        due = lead >> 63 | lead3 >> 62;
+        /* A zero byte stands for: (v & 0xde) == 0xc0; 0xed in front of 0xa0 or more. */
+        rare = _mm512_min_epu8(rare, _mm512_ternarylogic_epi64(v, ALL(0xde), ALL(0xc0), 0x6a));
+        surrogate = _mm512_min_epu8(
+            surrogate,
+            _mm512_ternarylogic_epi64(before, ALL(0xed), _mm512_subs_epu8(ALL(0xa0), v), 0xbe));
+        most = _mm512_max_epu8(most, v);
+    }
+    __mmask64 bad = _mm512_testn_epi8_mask(rare, rare) |
+                    _mm512_testn_epi8_mask(surrogate, surrogate) |
+                    _mm512_cmpge_epu8_mask(most, ALL(0xf0));
+    if (wrong | bad)
+        return false;
+    *carried = due;
+    return true;
+}
+
+AVX512 static bool group_ascii(const uint8_t *data)
+{
+    __m512i a = _mm512_or_si512(_mm512_loadu_si512(data), _mm512_loadu_si512(data + 64));
+    __m512i b = _mm512_or_si512(_mm512_loadu_si512(data + 128), _mm512_loadu_si512(data + 192));
+    return _mm512_movepi8_mask(_mm512_or_si512(a, b)) == 0;
+}
+
 AVX512 static size_t utf8_avx512(const uint8_t *data, size_t len)
 {
-    uint64_t due = 0;   /* continuations that the last block's leads call for in this one */
-    uint64_t carry = 0; /* the last block ended with a lead that restricts its second byte */
+    enum { CLOSELY = 2048 }; /* how long the other method is kept to once it was needed */
+    uint64_t due = 0;
     size_t i = 0;
-    for (; i + 64 <= len; i += 64) {
-        __m512i v = _mm512_loadu_si512(data + i);
-        uint64_t high = _mm512_movepi8_mask(v);
-        if (high == 0) {
-            if (due)
-                break;
-            carry = 0;
+    while (i + 256 <= len) {
+        if ((due == 0 && group_ascii(data + i)) || group_good(data, i, &due)) {
+            i += 256;
             continue;
         }
-        uint64_t lead = _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(OF(0xc0)));
-        uint64_t lead3 = _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(OF(0xe0)));
-        uint64_t lead4 = _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(OF(0xf0)));
-        uint64_t wanted = due | lead << 1 | lead3 << 2 | lead4 << 3;
-        if ((high ^ lead) != wanted)
-            break;
-        uint64_t e0 = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8(OF(0xe0)));
-        uint64_t ed = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8(OF(0xed)));
-        /* 0xc0, 0xc1: overlong; 0xf5 and more: above U+10FFFF. */
-        uint64_t never = lead & ~_mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(OF(0xc2)));
-        if (never)
-            break;
-        uint64_t strict = e0 | ed | lead4;
-        if ((strict | carry) != 0) {
-            uint8_t last = i ? data[i - 1] : 0;
-            uint64_t from_a0 = _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(OF(0xa0)));
-            if ((((e0 << 1 | (last == 0xe0)) & ~from_a0) |
-                 ((ed << 1 | (last == 0xed)) & from_a0)) != 0)
-                break;
-            if (lead4 != 0 || last >= 0xf0) {
-                uint64_t from_90 = _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(OF(0x90)));
-                uint64_t f0 = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8(OF(0xf0)));
-                uint64_t f4 = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8(OF(0xf4)));
-                uint64_t over = _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(OF(0xf5)));
-                if ((over | ((f0 << 1 | (last == 0xf0)) & ~from_90) |
-                     ((f4 << 1 | (last == 0xf4)) & from_90)) != 0)
-                    break;
-            }
-        }
-        carry = strict >> 63;
-        due = lead >> 63 | lead3 >> 62 | lead4 >> 61;
+        i -= open_tail(data, i);
+        size_t n = mdg_min_size(len - i, CLOSELY), good = utf8_avx2(data + i, n);
+        i += good;
+        due = 0;
+        if (n - good >= 128) /* it stopped at an error */
+            return i;
     }
-    return i - open_tail(data, i);
+    i -= open_tail(data, i);
+    return i + utf8_avx2(data + i, len - i);
 }
 
 static const struct mdg_cpu avx512 = {"avx512", mask_avx512, utf8_avx512, mdg_sha1_portable};

@@ -1,10 +1,22 @@
 /* GET /poll: what is new in a room behind a position, at once or, with ?wait=SECONDS, as soon as
  * something comes. A parked request is a hidden member of the room: presence does not flicker with
  * every poll, and nothing is lost between two of them while the log reaches back. */
+#include "codec/url.h"
 #include "server/room_http.h"
 #include "transport/poll.h"
 #include "transport/static.h"
 #include <stdlib.h>
+
+enum { MEMBERS_BYTES_MAX = 16 * 1024 }; /* of JSON about the rooms themselves */
+
+/* One room of a poll. */
+struct poll_room {
+    struct mdg_position at; /* where the client is, with this answer */
+    uint64_t missing_from, missing_to;
+    bool asked_after; /* the client named a position */
+    bool lost;        /* and it could not be continued */
+    uint16_t len, off;
+};
 
 /* What is kept of one request until its answer. */
 struct poll {
@@ -12,20 +24,22 @@ struct poll {
     struct mdg_exchange *x;     /* NULL once answered */
     struct mdg_worker *worker;
     struct mdg_principal *who;
-    struct mdg_list link; /* of the worker's parked, then of its answered ones */
-    struct mdg_position at;
+    struct mdg_list link;    /* of the worker's parked, then of its answered ones */
+    struct mdg_chunk *units; /* messages for the answer */
+    uint32_t unit_count, unit_cap;
     uint32_t history, wait_s;
-    bool asked_after, parked;
+    bool parked;
     bool unchanged; /* If-None-Match names the position at which it was parked */
-    uint16_t room_len;
-    char room[];
+    uint8_t asking; /* the room that the hub is being asked about */
+    uint8_t room_count;
+    struct poll_room rooms[]; /* and then their names */
 };
 
 static const struct mdg_session_ops session_ops;
 
-static struct mdg_slice room_of(const struct poll *p)
+static struct mdg_slice name_of(const struct poll *p, const struct poll_room *r)
 {
-    return mdg_slice(p->room, p->room_len);
+    return mdg_slice((const uint8_t *)&p->rooms[p->room_count] + r->off, r->len);
 }
 
 static void free_poll(struct poll *p)
@@ -35,6 +49,9 @@ static void free_poll(struct poll *p)
         mdg_session_fini(&p->session);
     mdg_list_remove(&p->link);
     mdg_principal_unref(p->who);
+    for (uint32_t i = 0; i < p->unit_count; i++)
+        mdg_blob_unref(p->units[i].blob);
+    free(p->units);
     free(p);
 }
 
@@ -106,117 +123,150 @@ void mdg_polls_forget(struct mdg_polls *polls)
     polls->last_json = NULL;
 }
 
-struct answer {
-    bool recovered, has_missing;
-    uint64_t missing_from, missing_to;
-    struct mdg_msg *const *msgs;
-    size_t count;
-};
+/* ---- The answer ---- */
 
-static void write_members(struct mdg_writer *w, const struct poll *p, const struct answer *a)
+/* "epoch:seq" of one room; of several "room@epoch:seq,...". */
+static void write_cursor(struct mdg_writer *w, const struct poll *p)
+{
+    for (unsigned i = 0; i < p->room_count; i++) {
+        if (i)
+            mdg_write_u8(w, ',');
+        if (p->room_count > 1) {
+            mdg_url_write_encoded(w, name_of(p, &p->rooms[i]));
+            mdg_write_u8(w, '@');
+        }
+        mdg_plain_write_position(w, p->rooms[i].at);
+    }
+}
+
+static void write_room(struct mdg_writer *w, const struct poll *p, const struct poll_room *r)
 {
     mdg_write_str(w, "\"room\":");
-    mdg_write_json_string(w, room_of(p));
-    if (!p->asked_after)
+    mdg_write_json_string(w, name_of(p, r));
+    if (!r->asked_after && !r->lost)
         return;
-    mdg_write_str(w, a->recovered ? ",\"recovered\":true" : ",\"recovered\":false");
-    if (a->recovered)
-        return;
-    mdg_write_str(w, ",\"missing\":");
-    if (a->missing_from) {
+    mdg_write_str(w, r->lost ? ",\"recovered\":false,\"missing\":" : ",\"recovered\":true");
+    if (r->lost && r->missing_from) {
         mdg_write_u8(w, '[');
-        mdg_write_dec(w, a->missing_from);
+        mdg_write_dec(w, r->missing_from);
         mdg_write_u8(w, ',');
-        mdg_write_dec(w, a->missing_to);
+        mdg_write_dec(w, r->missing_to);
         mdg_write_u8(w, ']');
-    } else {
+    } else if (r->lost) {
         mdg_write_str(w, "null"); /* another epoch: nobody knows how many */
     }
 }
 
-static void respond(struct poll *p, const struct answer *a, struct mdg_chunk *units, size_t count)
+/* The room's members in the answer itself, or a list of rooms. */
+static void write_members(struct mdg_writer *w, const struct poll *p)
 {
-    uint8_t cursor[MDG_PLAIN_POSITION_BYTES], members[8192], etag[MDG_PLAIN_POSITION_BYTES + 2];
-    struct mdg_writer c, m, e;
+    if (p->room_count == 1) {
+        write_room(w, p, &p->rooms[0]);
+        return;
+    }
+    mdg_write_str(w, "\"rooms\":[");
+    for (unsigned i = 0; i < p->room_count; i++) {
+        mdg_write_str(w, i ? ",{" : "{");
+        write_room(w, p, &p->rooms[i]);
+        mdg_write_u8(w, '}');
+    }
+    mdg_write_u8(w, ']');
+}
+
+static bool any_lost(const struct poll *p)
+{
+    for (unsigned i = 0; i < p->room_count; i++) {
+        if (p->rooms[i].lost)
+            return true;
+    }
+    return false;
+}
+
+/* If-None-Match names the position that the answer would give. */
+static bool names_position(const struct poll *p)
+{
+    uint8_t etag[MDG_POLL_CURSOR_MAX + 2];
+    struct mdg_slice header = mdg_exchange_header(p->x, "if-none-match");
+    struct mdg_writer w;
+    mdg_writer_init(&w, etag, sizeof etag);
+    mdg_write_u8(&w, '"');
+    write_cursor(&w, p);
+    mdg_write_u8(&w, '"');
+    return header.data && mdg_http_none_match(header, mdg_slice(etag, w.len));
+}
+
+static void answer(struct poll *p)
+{
+    uint8_t cursor[MDG_POLL_CURSOR_MAX], members[MEMBERS_BYTES_MAX];
+    struct mdg_writer c, m;
     mdg_writer_init(&c, cursor, sizeof cursor);
-    mdg_plain_write_position(&c, p->at);
+    write_cursor(&c, p);
     mdg_writer_init(&m, members, sizeof members);
-    write_members(&m, p, a);
-    if (!mdg_writer_fits(&m)) /* a room name of nothing but characters that JSON escapes */
+    write_members(&m, p);
+    assert(mdg_writer_fits(&c)); /* checked when the request came */
+    if (!mdg_writer_fits(&m))    /* names of nothing but characters that JSON escapes */
         m.len = 0;
-    mdg_writer_init(&e, etag, sizeof etag);
-    mdg_write_u8(&e, '"');
-    mdg_write_bytes(&e, cursor, c.len);
-    mdg_write_u8(&e, '"');
-    struct mdg_slice none_match = mdg_exchange_header(p->x, "if-none-match");
-    if (p->parked)
-        none_match = p->unchanged && count == 0 ? mdg_slice(etag, e.len) : mdg_slice(NULL, 0);
-    if (!a->recovered && p->asked_after)
-        none_match = mdg_slice(NULL, 0); /* a hole must be told */
-    struct mdg_poll_answer answer = {mdg_slice(cursor, c.len), mdg_slice(members, m.len), units,
-                                     count};
-    mdg_poll_respond(p->x, &answer, none_match);
+    bool same = p->parked ? p->unchanged && p->unit_count == 0 : names_position(p);
+    struct mdg_poll_answer a = {mdg_slice(cursor, c.len), mdg_slice(members, m.len), p->units,
+                                p->unit_count};
+    /* A hole must be told. "*" matches whatever the entity tag is. */
+    mdg_poll_respond(p->x, &a, same && !any_lost(p) ? MDG_SLICE_LIT("*") : mdg_slice(NULL, 0));
     done(p);
 }
 
-static void answer(struct poll *p, const struct answer *a)
+/* Messages of one room for the answer. */
+static int take(struct poll *p, struct poll_room *r, struct mdg_msg *const *msgs, size_t n)
 {
-    struct mdg_chunk *units = malloc((a->count + 1) * sizeof *units);
-    size_t n = 0;
-    bool good = units != NULL;
-    for (size_t i = 0; good && i < a->count; i++) {
-        struct mdg_msg *m = a->msgs[i];
-        if (m->content->kind == MDG_MSG_PRESENCE)
+    for (size_t i = 0; i < n; i++) {
+        if (msgs[i]->content->kind == MDG_MSG_PRESENCE)
             continue;
-        struct mdg_blob *blob = message_blob(p->worker, m);
-        good = blob != NULL;
-        if (!good)
-            break;
-        units[n++] = mdg_chunk_all(blob);
-        if (m->seq)
-            p->at = (struct mdg_position){m->epoch, m->seq};
+        if (p->unit_count == p->unit_cap) {
+            uint32_t cap = p->unit_cap ? p->unit_cap * 2 : 8;
+            struct mdg_chunk *units = realloc(p->units, cap * sizeof *units);
+            if (!units)
+                return MDG_E_NO_MEMORY;
+            p->units = units;
+            p->unit_cap = cap;
+        }
+        struct mdg_blob *blob = message_blob(p->worker, msgs[i]);
+        if (!blob)
+            return MDG_E_NO_MEMORY;
+        p->units[p->unit_count++] = mdg_chunk_all(blob);
+        if (msgs[i]->seq)
+            r->at = (struct mdg_position){msgs[i]->epoch, msgs[i]->seq};
     }
-    if (good)
-        respond(p, a, units, n);
-    else
-        fail(p, MDG_E_NO_MEMORY);
-    for (size_t i = 0; i < n; i++)
-        mdg_blob_unref(units[i].blob);
-    free(units);
+    return 0;
 }
 
-static void answer_nothing(struct poll *p)
+static void lose(struct poll_room *r, uint64_t from, uint64_t to)
 {
-    struct answer a = {.recovered = true};
-    answer(p, &a);
+    r->lost = true;
+    r->missing_from = from;
+    r->missing_to = to;
 }
 
 /* ---- Waiting ---- */
 
-static bool names_position(const struct poll *p, struct mdg_slice none_match)
+static int join_all(struct poll *p)
 {
-    uint8_t etag[MDG_PLAIN_POSITION_BYTES + 2];
-    struct mdg_writer w;
-    mdg_writer_init(&w, etag, sizeof etag);
-    mdg_write_u8(&w, '"');
-    mdg_plain_write_position(&w, p->at);
-    mdg_write_u8(&w, '"');
-    return none_match.data && mdg_http_none_match(none_match, mdg_slice(etag, w.len));
+    struct mdg_member *m;
+    int err = 0;
+    for (unsigned i = 0; err == 0 && i < p->room_count; i++) {
+        struct poll_room *r = &p->rooms[i];
+        struct mdg_join_options options = {
+            .resume = true, .from = r->at, .hidden = true, .cookie = r};
+        err = mdg_hub_join(p->worker->hub, &p->session, name_of(p, r), &options, &m);
+    }
+    return err;
 }
 
 static void park(struct poll *p)
 {
     struct mdg_worker *w = p->worker;
-    struct mdg_join_options options = {.resume = true, .from = p->at, .hidden = true, .cookie = p};
-    struct mdg_member *m;
-    if (w->stopping) {
-        answer_nothing(p);
-        return;
-    }
-    p->unchanged = names_position(p, mdg_exchange_header(p->x, "if-none-match"));
+    p->unchanged = names_position(p);
     mdg_session_init(&p->session, w->hub, &session_ops, p->who);
     p->parked = true;
-    int err = mdg_hub_join(w->hub, &p->session, room_of(p), &options, &m);
+    int err = join_all(p);
     if (err < 0) {
         fail(p, err);
         return;
@@ -236,39 +286,40 @@ static struct poll *poll_of(struct mdg_session *s)
 static void on_joined(struct mdg_member *m, int err, const struct mdg_joined *info)
 {
     struct poll *p = poll_of(m->session);
+    struct poll_room *r = m->cookie;
     if (!p->x)
         return;
     if (err < 0) {
         fail(p, err);
     } else if (!info->recovered) { /* between the question and the join */
-        struct answer a = {.missing_from = info->missing_from, .missing_to = info->missing_to};
-        p->at = info->at;
-        p->asked_after = true;
-        answer(p, &a);
+        lose(r, info->missing_from, info->missing_to);
+        r->at = info->at;
+        answer(p);
     }
 }
 
 static int on_deliver(struct mdg_member *m, struct mdg_msg *const *msgs, size_t n)
 {
     struct poll *p = poll_of(m->session);
-    struct answer a = {.recovered = true, .msgs = msgs, .count = n};
-    bool any = false;
-    for (size_t i = 0; i < n; i++)
-        any |= msgs[i]->content->kind != MDG_MSG_PRESENCE;
-    if (p->x && any)
-        answer(p, &a);
+    if (!p->x)
+        return (int)n;
+    int err = take(p, m->cookie, msgs, n);
+    if (err < 0)
+        fail(p, err);
+    else if (p->unit_count)
+        answer(p);
     return (int)n;
 }
 
 static int on_gap(struct mdg_member *m, uint64_t from, uint64_t to)
 {
     struct poll *p = poll_of(m->session);
-    struct answer a = {.missing_from = from, .missing_to = to};
+    struct poll_room *r = m->cookie;
     if (!p->x)
         return 0;
-    p->at.seq = to;
-    p->asked_after = true;
-    answer(p, &a);
+    lose(r, from, to);
+    r->at.seq = to;
+    answer(p);
     return 0;
 }
 
@@ -286,47 +337,100 @@ static const struct mdg_session_ops session_ops = {
     .kick = on_kick,
 };
 
-/* ---- The first question ---- */
+/* ---- The first question, about each room in turn ---- */
+
+static int ask(struct poll *p);
+
+static void next_room(struct poll *p)
+{
+    int err = 0;
+    if (++p->asking < p->room_count)
+        err = ask(p);
+    else if (p->unit_count == 0 && !any_lost(p) && p->wait_s && !p->worker->stopping)
+        park(p);
+    else
+        answer(p);
+    if (err < 0)
+        fail(p, err);
+}
 
 static void on_history(void *arg, int err, const struct mdg_history *h)
 {
     struct poll *p = arg;
-    if (err < 0) {
+    if (err == 0)
+        err = take(p, &p->rooms[p->asking], h->msgs, h->count);
+    if (err < 0)
         fail(p, err);
-        return;
-    }
-    struct answer a = {.recovered = true, .msgs = h->msgs, .count = h->count};
-    answer(p, &a);
+    else
+        next_room(p);
 }
 
-/* Behind the position there is nothing yet, or (first poll) the newest position is known. */
 static void on_since(void *arg, int err, const struct mdg_since *s)
 {
     struct poll *p = arg;
-    struct answer a = {s->recovered, false, s->missing_from, s->missing_to, s->msgs, s->count};
+    struct poll_room *r = &p->rooms[p->asking];
     if (err < 0) {
         fail(p, err);
         return;
     }
-    p->at = s->newest;
-    if (!p->asked_after && p->history && s->newest.seq) {
-        err = mdg_hub_history(p->worker->hub, room_of(p), s->newest.seq + 1, p->history, on_history,
-                              p);
-        if (err < 0)
-            fail(p, err);
-    } else if (p->asked_after && (s->count || !s->recovered)) {
-        answer(p, &a);
-    } else if (p->wait_s) {
-        park(p);
-    } else {
-        answer_nothing(p);
+    r->at = s->newest;
+    bool first = !r->asked_after && p->history && s->newest.seq;
+    if (first) {
+        err = mdg_hub_history(p->worker->hub, name_of(p, r), s->newest.seq + 1, p->history,
+                              on_history, p);
+    } else if (r->asked_after) {
+        if (!s->recovered)
+            lose(r, s->missing_from, s->missing_to);
+        err = take(p, r, s->msgs, s->count);
     }
+    if (err < 0)
+        fail(p, err);
+    else if (!first)
+        next_room(p);
 }
 
-static int ask(struct poll *p, struct mdg_position after)
+static int ask(struct poll *p)
 {
-    uint32_t limit = p->asked_after ? (uint32_t)p->worker->server->params.history_max : 0;
-    return mdg_hub_since(p->worker->hub, room_of(p), after, limit, on_since, p);
+    const struct poll_room *r = &p->rooms[p->asking];
+    uint32_t limit = r->asked_after ? (uint32_t)p->worker->server->params.history_max : 0;
+    return mdg_hub_since(p->worker->hub, name_of(p, r), r->at, limit, on_since, p);
+}
+
+static struct poll *new_poll(struct mdg_worker *w, struct mdg_exchange *x,
+                             const struct mdg_room_query *q)
+{
+    size_t names = 0;
+    for (size_t i = 0; i < q->room_count; i++)
+        names += q->rooms[i].len;
+    struct poll *p = calloc(1, sizeof *p + q->room_count * sizeof p->rooms[0] + names);
+    if (!p)
+        return NULL;
+    p->x = x;
+    p->worker = w;
+    p->history = q->history;
+    p->wait_s = q->wait_s;
+    p->room_count = (uint8_t)q->room_count;
+    mdg_list_init(&p->link);
+    uint8_t *text = (uint8_t *)&p->rooms[q->room_count];
+    for (size_t i = 0, off = 0; i < q->room_count; i++) {
+        struct mdg_slice room = q->rooms[i];
+        p->rooms[i] = (struct poll_room){.at = q->after[i],
+                                         .asked_after = q->after[i].epoch != 0,
+                                         .len = (uint16_t)room.len,
+                                         .off = (uint16_t)off};
+        memcpy(text + off, room.data, room.len);
+        off += room.len;
+    }
+    return p;
+}
+
+/* Whatever the positions will be, the cursor fits into a URL and a header. */
+static bool cursor_fits(const struct poll *p)
+{
+    struct mdg_writer w;
+    mdg_writer_init(&w, NULL, 0);
+    write_cursor(&w, p);
+    return w.len + p->room_count * (size_t)MDG_PLAIN_POSITION_BYTES <= MDG_POLL_CURSOR_MAX;
 }
 
 static int on_request(struct mdg_exchange *x, void *arg)
@@ -334,27 +438,24 @@ static int on_request(struct mdg_exchange *x, void *arg)
     struct mdg_worker *w = mdg_mounted(arg)->worker;
     struct mdg_room_query q;
     struct mdg_principal *who;
-    if (!mdg_room_query_read(w, x, 1, mdg_slice(NULL, 0), &q) || mdg_authenticate(w, x, &who) < 0)
+    if (!mdg_room_query_read(w, x, MDG_PLAIN_ROOMS_MAX, mdg_slice(NULL, 0), &q) ||
+        mdg_authenticate(w, x, &who) < 0)
         return 0;
-    struct mdg_slice room = q.rooms[0];
     bool allowed = who->rights & MDG_RIGHT_SUBSCRIBE;
-    struct poll *p = allowed ? calloc(1, sizeof *p + room.len) : NULL;
+    struct poll *p = allowed ? new_poll(w, x, &q) : NULL;
     if (!p) {
         mdg_principal_unref(who);
         mdg_room_respond_error(x, allowed ? MDG_E_NO_MEMORY : MDG_E_DENIED);
         return 0;
     }
-    p->x = x;
-    p->worker = w;
     p->who = who;
-    p->history = q.history;
-    p->wait_s = q.wait_s;
-    p->asked_after = q.has_after;
-    p->room_len = (uint16_t)room.len;
-    memcpy(p->room, room.data, room.len);
-    mdg_list_init(&p->link);
     mdg_exchange_set_arg(x, p);
-    int err = ask(p, q.after[0]);
+    if (!cursor_fits(p)) {
+        mdg_exchange_respond_error(x, 400, "too_many", "the names of these rooms are too long");
+        done(p);
+        return 0;
+    }
+    int err = ask(p);
     if (err < 0)
         fail(p, err);
     return 0;
@@ -369,7 +470,7 @@ static void on_abort(struct mdg_exchange *x)
 
 static void on_timeout(struct mdg_exchange *x)
 {
-    answer_nothing(mdg_exchange_arg(x));
+    answer(mdg_exchange_arg(x));
 }
 
 /* The server stops: everyone gets an answer and may come back elsewhere. */
@@ -379,7 +480,7 @@ static void on_shutdown(struct mdg_worker *w, void *arg)
     struct mdg_list *node;
     (void)arg;
     while ((node = mdg_list_first(&polls->parked)))
-        answer_nothing(MDG_CONTAINER_OF(node, struct poll, link));
+        answer(MDG_CONTAINER_OF(node, struct poll, link));
     mdg_polls_forget(polls);
 }
 

@@ -8,7 +8,6 @@ static int on_asset(struct mdg_exchange *x, void *arg)
     const struct mdg_ui_asset *asset = mdg_mounted(arg)->mount->arg;
     const struct mdg_header headers[] = {
         {MDG_SLICE_LIT("Content-Security-Policy"), mdg_slice_str(mdg_ui_csp)},
-        {MDG_SLICE_LIT("X-Content-Type-Options"), MDG_SLICE_LIT("nosniff")},
         {MDG_SLICE_LIT("Referrer-Policy"), MDG_SLICE_LIT("no-referrer")},
     };
     struct mdg_static_file file = {

@@ -205,6 +205,29 @@ test("polls: an empty list, ETag and 304, waiting, and a hole that is told", asy
   assert.equal((await fetch(`${server.url}/poll?room=e`, { method: "POST" })).status, 405);
 });
 
+test("one poll may wait in several rooms, with one cursor", async (t) => {
+  const server = await t.server();
+  const ask = async (query) => (await fetch(`${server.url}/poll?room=a&room=b%20c%2C&room=d${query}`)).json();
+  await publish(server, "a", "a1");
+  let got = await ask("");
+  assert.deepEqual(got.messages.map((m) => m.text), ["a1"]);
+  assert.deepEqual(got.rooms, [{ room: "a" }, { room: "b c,", }, { room: "d" }]);
+  for (const [room, text] of [["b c,", "b1"], ["d", "d1"], ["a", "a2"], ["d", "d2"]]) {
+    const parked = ask(`&wait=5&after=${encodeURIComponent(got.cursor)}`);
+    await sleep(50);
+    await publish(server, room, text);
+    got = await parked;
+    assert.deepEqual(got.messages.map((m) => [m.room, m.text]), [[room, text]]);
+    assert.ok(got.rooms.every((r) => r.recovered === true));
+  }
+  await publish(server, "a", "a3");
+  await publish(server, "d", "d3");
+  got = await ask(`&after=${encodeURIComponent(got.cursor)}`);
+  assert.deepEqual(got.messages.map((m) => m.text).sort(), ["a3", "d3"]);
+  const lost = await ask(`&after=${encodeURIComponent(got.cursor.replace(/^a@[0-9a-f]{16}/, "a@0123456789abcdef"))}`);
+  assert.deepEqual(lost.rooms.map((r) => r.recovered), [false, true, true]);
+});
+
 test("a poll that goes away frees its place", async (t) => {
   const server = await t.server();
   const { cursor } = await poll(server.url, "gone");

@@ -35,6 +35,12 @@ meson_tests() {
     meson test -C "$dir" --no-rebuild --quiet "$@" >"$dir/test.log" 2>&1
     local counts
     counts=$(tools/count_tests.py "$dir/meson-logs/testlog.json") || counts="0 1 0"
+    if [ "$(echo "$counts" | cut -d" " -f2)" != 0 ] && [ -z "${AGAIN:-}" ]; then
+        say "$name: some failed; once more, in case the machine was busy:"
+        grep -E 'FAIL|TIMEOUT|ERROR' "$dir/test.log" | head -20
+        AGAIN=1 meson_tests "$name" "$dir" "$@"
+        return
+    fi
     # shellcheck disable=SC2086
     add $counts "$name"
 }

@@ -33,9 +33,10 @@ async function child(options) {
 
 const counts = { passed: 0, failed: 0, skipped: 0 };
 
-function report(file, { name, ms, result, why }) {
+function report(file, { name, ms, result, why, again }) {
   counts[result] += 1;
   const time = ms >= 1000 ? ` (${(ms / 1000).toFixed(1)} s)` : "";
+  if (again) console.log(`  AGAIN ${file}: ${name}: passed at the second try, after\n      ${again.replaceAll("\n", "\n      ")}`);
   if (result === "passed") console.log(`  ok ${file}: ${name}${time}`);
   else console.log(`  ${result.toUpperCase()} ${file}: ${name}${time}\n      ${why.replaceAll("\n", "\n      ")}`);
 }

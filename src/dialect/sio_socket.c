@@ -312,12 +312,30 @@ static void on_joined(struct mdg_member *m, int err, const struct mdg_joined *in
         w->hooks->on_joined(w->arg, s, m, err, info);
 }
 
+/* gap {room, from, to} */
+static int tell_gap(struct mdg_sio_socket *s, struct mdg_slice room, uint64_t from, uint64_t to)
+{
+    uint8_t text[6 * SIO_CHANNEL_BYTES_MAX + 100];
+    struct mdg_writer w;
+    mdg_writer_init(&w, text, sizeof text);
+    mdg_write_str(&w, "[{\"room\":");
+    mdg_write_json_string(&w, room);
+    mdg_write_str(&w, ",\"from\":");
+    mdg_write_dec(&w, from);
+    mdg_write_str(&w, ",\"to\":");
+    mdg_write_dec(&w, to);
+    mdg_write_str(&w, "}]");
+    const struct mdg_sio_emit e = {
+        .event = MDG_SLICE_LIT("gap"), .args = mdg_slice(text, w.len), .once = true};
+    return mdg_writer_fits(&w) && mdg_sio_emit(s, &e) == MDG_E_FULL ? MDG_E_FULL : 0;
+}
+
 static int on_gap(struct mdg_member *m, uint64_t from, uint64_t to)
 {
     struct mdg_sio_socket *s = sio_of_session(m->session);
-    (void)from;
-    (void)to;
     sio_recovery_hole(s);
+    if (s->nsp->w->options->foreign_args && s->state == SIO_CONNECTED)
+        return tell_gap(s, mdg_channel_name(m->channel), from, to);
     return 0;
 }
 

@@ -15,6 +15,7 @@ struct mdg_sio_place {
     struct mdg_worker *worker;
     struct mdg_eio_worker *eio;    /* NULL: not made yet */
     struct mdg_sio_worker *sio;    /* NULL in a raw endpoint */
+    bool ended;                    /* the server is taken apart: nothing is made any more */
     struct madang_request request; /* of madang_engineio_request */
 };
 

@@ -304,11 +304,16 @@ static void arrive(struct mdg_loop *loop, struct mdg_post *post)
     struct task *t = sh->task;
     (void)loop;
     struct mdg_sio_place *p = mdg_sio_place(t->io, &t->io->server->workers[sh->worker]);
+    if (!p) { /* the server ends, on one thread: there is no way home any more */
+        if (--t->waiting == 0)
+            task_free(t);
+        return;
+    }
     sh->open = 1;
-    if (p && t->kind == TASK_EMIT) {
+    if (t->kind == TASK_EMIT) {
         const struct mdg_sio_emit e = emit_of(t);
         sh->timed_out = mdg_sio_broadcast(p->sio, &t->target, &e) < 0;
-    } else if (p) {
+    } else {
         mdg_sio_each(p->sio, &t->target, on_socket, sh);
     }
     share_done(sh);

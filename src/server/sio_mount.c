@@ -173,7 +173,7 @@ static int make_place(struct mdg_sio_place *p, struct mdg_worker *w)
 struct mdg_sio_place *mdg_sio_place(struct madang_sio *io, struct mdg_worker *w)
 {
     struct mdg_sio_place *p = &io->places[w->index];
-    if (!p->eio && make_place(p, w) < 0)
+    if (p->ended || (!p->eio && make_place(p, w) < 0))
         return NULL;
     return p;
 }
@@ -272,6 +272,7 @@ static void on_fini(struct mdg_worker *w, void *arg)
 {
     struct madang_sio *io = arg;
     struct mdg_sio_place *p = &io->places[w->index];
+    p->ended = true;
     mdg_sio_worker_stop(p->sio);
     mdg_eio_worker_free(p->eio);
     mdg_sio_worker_free(p->sio);

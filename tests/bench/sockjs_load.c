@@ -131,7 +131,7 @@ static size_t make_frame(char *out, size_t size)
 static double cpu_ns(unsigned long pid)
 {
     char path[64], text[1024];
-    unsigned long user, system;
+    unsigned long user = 0, system = 0;
     snprintf(path, sizeof path, "/proc/%lu/stat", pid);
     FILE *file = fopen(path, "r");
     if (!file || !fgets(text, sizeof text, file))

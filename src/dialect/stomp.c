@@ -291,6 +291,7 @@ void mdg_stomp_server_init(struct mdg_stomp_server *server)
 void mdg_stomp_server_fini(struct mdg_stomp_server *server)
 {
     assert(server->count == 0);
+    mdg_stomp_drop_shared(server);
     mdg_buf_fini(&server->scratch);
 }
 

@@ -68,6 +68,17 @@ struct mdg_stomp_hooks {
     void *arg;
 };
 
+/* The end of a MESSAGE that many subscribers get: headers of the message, body, NUL. */
+struct mdg_stomp_shared_text {
+    struct mdg_content *content; /* a reference; NULL: empty */
+    struct mdg_position at;
+    uint8_t *bytes;
+    uint32_t len;
+    uint8_t version;
+};
+
+enum { MDG_STOMP_SHARED_TEXTS = 64 /* the latest; each at most 8 KiB */ };
+
 /* What the connections of one worker share. The caller fills it and keeps it. */
 struct mdg_stomp_server {
     const struct mdg_stomp_config *config;
@@ -80,6 +91,7 @@ struct mdg_stomp_server {
     void *arg;
     struct mdg_stomp_hooks hooks;
     struct mdg_buf scratch; /* for output under construction; made by mdg_stomp_server_init */
+    struct mdg_stomp_shared_text shared[MDG_STOMP_SHARED_TEXTS];
     struct mdg_list connections;
     size_t count;
 };

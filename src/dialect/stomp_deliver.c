@@ -10,10 +10,11 @@ enum {
     BATCH_MAX = 64,         /* messages sent at once */
     FRAMING_BYTES_MAX = 64, /* head and tail of any framing without `whole` */
     SCRATCH_KEEP_BYTES = 256 * 1024,
+    SHARED_BYTES_MAX = 8192,
 };
 
 struct outgoing {
-    const struct mdg_content *content;
+    struct mdg_content *content;
     struct mdg_position at; /* seq 0: not in a room's log */
     uint64_t tag;
     bool redelivered;
@@ -27,20 +28,26 @@ static void write_number_pair(struct mdg_writer *w, uint64_t a, uint64_t b)
     mdg_write_dec(w, b);
 }
 
-static void write_message_id(struct mdg_writer *w, const struct mdg_stomp_sub *s, uint64_t tag)
+/* All but the tag at its end and the end of line. Digits need no escape. */
+static void write_message_id(struct mdg_writer *w, const struct mdg_stomp_sub *s)
 {
     uint8_t room[2048];
-    struct mdg_writer id;
+    struct mdg_writer id, line;
+    uint8_t escaped[2 * sizeof room];
     mdg_writer_init(&id, room, sizeof room);
     mdg_write_str(&id, s->has_id ? "T_" : "Q_");
     mdg_write_slice(&id, s->has_id ? mdg_stomp_sub_id(s) : mdg_stomp_sub_shown(s));
     mdg_write_str(&id, "@@session-");
     mdg_write_bytes(&id, s->conn->session_id, sizeof s->conn->session_id);
     mdg_write_str(&id, "@@");
-    write_number_pair(&id, s->number, tag);
+    mdg_write_dec(&id, s->number);
+    mdg_write_u8(&id, '-');
     assert(mdg_writer_fits(&id)); /* ids and destinations are bounded */
-    mdg_stomp_write_header(w, (enum mdg_stomp_version)s->conn->dec.version,
+    mdg_writer_init(&line, escaped, sizeof escaped);
+    mdg_stomp_write_header(&line, (enum mdg_stomp_version)s->conn->dec.version,
                            MDG_SLICE_LIT("message-id"), mdg_slice(room, id.len));
+    assert(mdg_writer_fits(&line) && line.len > 0);
+    mdg_write_bytes(w, escaped, line.len - 1);
 }
 
 static void write_destination(struct mdg_writer *w, const struct mdg_stomp_sub *s,
@@ -96,24 +103,13 @@ static struct mdg_slice content_type(const struct mdg_stomp_sub *s, const struct
                                      : MDG_SLICE_LIT("text/plain");
 }
 
-/* Everything before the body. body_len: of the body as it will be sent. */
-static void write_head(struct mdg_writer *w, const struct mdg_stomp_sub *s,
-                       const struct outgoing *o, size_t body_len, bool base64)
+/* What is the same for every subscriber of this version: up to the body. */
+static void write_shared(struct mdg_writer *w, const struct mdg_stomp_sub *s,
+                         const struct outgoing *o, size_t body_len, bool base64)
 {
     const struct mdg_stomp *c = s->conn;
     enum mdg_stomp_version version = (enum mdg_stomp_version)c->dec.version;
     struct mdg_slice type = content_type(s, o->content);
-    mdg_stomp_write_command(w, MDG_STOMP_MESSAGE);
-    if (s->has_id)
-        mdg_stomp_write_header(w, version, MDG_SLICE_LIT("subscription"), mdg_stomp_sub_id(s));
-    write_destination(w, s, o->content);
-    write_message_id(w, s, o->tag);
-    mdg_write_str(w, o->redelivered ? "redelivered:true\n" : "redelivered:false\n");
-    if (s->ack != MDG_STOMP_AUTO && version == MDG_STOMP_1_2) {
-        mdg_write_str(w, "ack:");
-        write_number_pair(w, s->number, o->tag);
-        mdg_write_u8(w, '\n');
-    }
     if (c->server->config->room_headers)
         write_room_headers(w, s, o);
     if (type.len)
@@ -125,6 +121,39 @@ static void write_head(struct mdg_writer *w, const struct mdg_stomp_sub *s,
         mdg_write_str(w, "content-transfer-encoding:base64\n");
     mdg_stomp_write_number(w, "content-length", body_len);
     mdg_write_u8(w, '\n');
+}
+
+/* Up to the tag that ends the message-id: the same for every message of a subscription. */
+static void write_front(struct mdg_writer *w, const struct mdg_stomp_sub *s,
+                        const struct mdg_content *content)
+{
+    mdg_stomp_write_command(w, MDG_STOMP_MESSAGE);
+    if (s->has_id)
+        mdg_stomp_write_header(w, (enum mdg_stomp_version)s->conn->dec.version,
+                               MDG_SLICE_LIT("subscription"), mdg_stomp_sub_id(s));
+    write_destination(w, s, content);
+    write_message_id(w, s);
+}
+
+/* What this delivery alone says. */
+static void write_own(struct mdg_writer *w, const struct mdg_stomp_sub *s, const struct outgoing *o)
+{
+    mdg_write_dec(w, o->tag);
+    mdg_write_str(w, o->redelivered ? "\nredelivered:true\n" : "\nredelivered:false\n");
+    if (s->ack != MDG_STOMP_AUTO && s->conn->dec.version == MDG_STOMP_1_2) {
+        mdg_write_str(w, "ack:");
+        write_number_pair(w, s->number, o->tag);
+        mdg_write_u8(w, '\n');
+    }
+}
+
+/* Everything before the body. body_len: of the body as it will be sent. */
+static void write_head(struct mdg_writer *w, const struct mdg_stomp_sub *s,
+                       const struct outgoing *o, size_t body_len, bool base64)
+{
+    write_front(w, s, o->content);
+    write_own(w, s, o);
+    write_shared(w, s, o, body_len, base64);
 }
 
 /* Output under way: finished chunks, and bytes that will become the next one. */
@@ -275,6 +304,110 @@ static void add_plain(struct batch *b, const struct mdg_stomp_sub *s, const stru
         flush_bytes(b);
 }
 
+/* The front of a subscription's messages, made with the first of them. data NULL: out of memory. */
+static struct mdg_slice front_of(struct mdg_stomp_sub *s, const struct mdg_content *content)
+{
+    if (!s->front) {
+        struct mdg_writer w;
+        mdg_writer_init(&w, NULL, 0);
+        write_front(&w, s, content);
+        size_t len = w.len;
+        s->front = malloc(len);
+        if (!s->front)
+            return mdg_slice(NULL, 0);
+        mdg_writer_init(&w, s->front, len);
+        write_front(&w, s, content);
+        s->front_len = (uint32_t)len;
+    }
+    return mdg_slice(s->front, s->front_len);
+}
+
+static void free_shared(struct mdg_stomp_shared_text *t)
+{
+    mdg_content_unref(t->content);
+    free(t->bytes);
+    *t = (struct mdg_stomp_shared_text){.content = NULL};
+}
+
+void mdg_stomp_drop_shared(struct mdg_stomp_server *server)
+{
+    for (size_t i = 0; i < MDG_STOMP_SHARED_TEXTS; i++)
+        free_shared(&server->shared[i]);
+}
+
+static int make_shared(struct mdg_stomp_shared_text *t, const struct mdg_stomp_sub *s,
+                       const struct outgoing *o)
+{
+    struct mdg_slice body = mdg_chunk_slice(&o->content->parts[0]);
+    struct mdg_writer w;
+    mdg_writer_init(&w, NULL, 0);
+    write_shared(&w, s, o, body.len, false);
+    size_t len = w.len + body.len + 1;
+    if (len > SHARED_BYTES_MAX)
+        return MDG_E_TOO_BIG;
+    free_shared(t);
+    t->bytes = malloc(len);
+    if (!t->bytes)
+        return MDG_E_NO_MEMORY;
+    mdg_writer_init(&w, t->bytes, len);
+    write_shared(&w, s, o, body.len, false);
+    mdg_write_slice(&w, body);
+    mdg_write_u8(&w, 0);
+    t->content = mdg_content_ref(o->content);
+    t->at = o->at;
+    t->version = s->conn->dec.version;
+    t->len = (uint32_t)len;
+    return 0;
+}
+
+/* The end of a room's message, made once for all subscribers of a version; data NULL: not here. */
+static struct mdg_slice shared_of(struct mdg_stomp_sub *s, const struct outgoing *o)
+{
+    uint8_t version = s->conn->dec.version;
+    struct mdg_stomp_shared_text *t =
+        &s->conn->server->shared[(o->at.seq ^ version * 21u) % MDG_STOMP_SHARED_TEXTS];
+    bool same = t->content == o->content && t->version == version && t->at.seq == o->at.seq &&
+                t->at.epoch == o->at.epoch;
+    if (!same && make_shared(t, s, o) < 0)
+        return mdg_slice(NULL, 0);
+    return mdg_slice(t->bytes, t->len);
+}
+
+/* A short message of a room: three pieces that are there already, and a few digits. */
+static bool add_short(struct batch *b, struct mdg_stomp_sub *s, const struct outgoing *o)
+{
+    const struct mdg_framing *f = s->conn->link->framing;
+    const struct mdg_unit_meta meta = {.binary = o->content->kind == MDG_MSG_BINARY};
+    uint8_t own_text[128];
+    struct mdg_writer own, w;
+    /* The kept text holds the content: one with attachments would stay for too long. */
+    if (o->at.seq == 0 || s->is_pattern || o->content->parts[0].len > COPY_BYTES_MAX ||
+        o->content->part_count > 1)
+        return false;
+    struct mdg_slice front = front_of(s, o->content);
+    struct mdg_slice shared = front.data ? shared_of(s, o) : front;
+    if (!shared.data)
+        return false;
+    mdg_writer_init(&own, own_text, sizeof own_text);
+    write_own(&own, s, o);
+    assert(mdg_writer_fits(&own));
+    size_t len = front.len + own.len + shared.len;
+    if (!open_writer(b, &w, FRAMING_BYTES_MAX + len))
+        return true;
+    if (f->head)
+        f->head(f, &w, len, &meta);
+    mdg_write_slice(&w, front);
+    mdg_write_bytes(&w, own_text, own.len);
+    mdg_write_slice(&w, shared);
+    if (f->tail)
+        f->tail(f, &w, &meta);
+    assert(mdg_writer_fits(&w));
+    b->bytes->len += w.len;
+    if (!f->joinable)
+        flush_bytes(b);
+    return true;
+}
+
 /* For carriers that share nothing. */
 static int send_alone(const struct mdg_stomp_sub *s, const struct outgoing *o)
 {
@@ -306,7 +439,7 @@ static int send_all(struct mdg_stomp_sub *s, const struct outgoing *o, size_t n)
         /* A body by reference is several chunks, which only joinable framings allow. */
         if (f->escape || f->whole || (!f->joinable && o[i].content->parts[0].len > COPY_BYTES_MAX))
             add_escaped(&b, s, &o[i]);
-        else
+        else if (!add_short(&b, s, &o[i]))
             add_plain(&b, s, &o[i]);
     }
     flush_bytes(&b);

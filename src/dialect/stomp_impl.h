@@ -26,6 +26,8 @@ struct mdg_stomp_sub {
     struct mdg_stomp_pending *joining; /* topics: the SUBSCRIBE, until the hub has answered */
     struct mdg_queue_sub queue_sub;
     struct mdg_stomp_window window;
+    uint8_t *front; /* how each of its MESSAGE frames begins; made with the first one */
+    uint32_t front_len;
     uint64_t number;   /* names it in `ack` headers */
     uint64_t next_tag; /* of the next message on a topic */
     uint32_t prefetch; /* 0: no limit */
@@ -162,6 +164,7 @@ static inline struct mdg_slice mdg_stomp_sub_key(const struct mdg_stomp_sub *s)
 /* The hub's upcalls, and the queues'. */
 extern const struct mdg_session_ops mdg_stomp_session_ops;
 extern const struct mdg_queue_sub_ops mdg_stomp_queue_ops;
+void mdg_stomp_drop_shared(struct mdg_stomp_server *server);
 
 /* stomp_ack.c */
 void mdg_stomp_on_ack(struct mdg_stomp *c, const struct mdg_stomp_frame *f);

@@ -2,7 +2,7 @@
 FROM debian:12-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
         gcc libc6-dev meson ninja-build pkg-config python3 nodejs npm ca-certificates \
-        libssl-dev zlib1g-dev libsqlite3-dev liburing-dev libcyaml-dev libyaml-dev libjansson-dev \
+        libssl-dev zlib1g-dev libsqlite3-dev liburing-dev libyaml-dev libjansson-dev \
         libcmocka-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
@@ -13,7 +13,7 @@ RUN meson setup /build --buildtype=release && ninja -C /build madang
 
 FROM debian:12-slim
 RUN apt-get update && apt-get install -y --no-install-recommends \
-        libssl3 zlib1g libsqlite3-0 liburing2 libcyaml1 libyaml-0-2 libjansson4 \
+        libssl3 zlib1g libsqlite3-0 liburing2 libyaml-0-2 libjansson4 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --home-dir /var/lib/madang --create-home madang
 COPY --from=build /build/madang /usr/bin/madang

@@ -10,7 +10,7 @@ int mdg_mount_ui(struct madang *server) MDG_NODISCARD;     /* /chat and its file
 int mdg_mount_chat(struct madang *server) MDG_NODISCARD;   /* sign-in, /ws/chat */
 int mdg_mount_stomp(struct madang *server) MDG_NODISCARD;  /* STOMP on TCP and WebSocket */
 int mdg_mount_echo(struct madang *server) MDG_NODISCARD;   /* /echo, with --echo */
-int mdg_mount_sio(struct madang *server) MDG_NODISCARD;    /* /socket.io/: sio_app.c */
+int mdg_mount_sio(struct madang *server) MDG_NODISCARD;    /* /socket.io/, /engine.io/: sio_app.c */
 int mdg_mount_lines(struct madang *server) MDG_NODISCARD;  /* text lines on TCP, and UDP */
 int mdg_mount_sockjs(struct madang *server) MDG_NODISCARD; /* sockjs_paths */
 

@@ -54,6 +54,7 @@ struct madang_sio {
     bool authenticate; /* clients are who their credentials say; else they are nobody's concern */
     const struct mdg_sio_hooks *hooks; /* the public API's, or those of the built-in rooms */
     struct mdg_ws_mount *raw;
+    int (*open_raw)(struct mdg_worker *w, struct mdg_link *l, const struct mdg_handshake *hs);
     char *cookie;
     char *space; /* of the store, where this endpoint's sockets are kept */
 };

@@ -6,7 +6,7 @@
  *     socket.on("message", m => ...) */
 #include "base/json.h"
 #include "base/utf8.h"
-#include "dialect/plain_text.h"
+#include "dialect/plain.h"
 #include "server/mount.h"
 #include "server/sio.h"
 #include <stdlib.h>
@@ -562,6 +562,33 @@ static const struct mdg_sio_hooks hooks = {
     .on_elsewhere = mdg_sio_tunnel,
 };
 
+/* madang.v1 over Engine.IO alone. */
+static int open_plain(struct mdg_worker *w, struct mdg_link *l, const struct mdg_handshake *hs)
+{
+    struct mdg_principal *who;
+    struct mdg_peer *peer;
+    int err = mdg_auth_handshake(&w->server->auth, hs, &who);
+    if (err < 0)
+        return err;
+    err = mdg_peer_new(w->peers, &mdg_plain_dialect, who, &peer);
+    mdg_principal_unref(who);
+    if (err < 0)
+        return err;
+    l->user = &mdg_peer_link_user;
+    l->user_arg = peer;
+    mdg_peer_attach(peer, l, hs);
+    return 0;
+}
+
+static int mount_raw(struct madang *server, const struct madang_sio_options *options)
+{
+    struct madang_sio *io;
+    int err = mdg_sio_endpoint_new(server, "/engine.io", options, true, &io);
+    if (err == 0)
+        io->open_raw = open_plain;
+    return err;
+}
+
 int mdg_mount_sio(struct madang *server)
 {
     struct madang_sio_options options;
@@ -575,5 +602,5 @@ int mdg_mount_sio(struct madang *server)
         return err;
     io->hooks = &hooks;
     io->sio_options.foreign_args = true;
-    return 0;
+    return mount_raw(server, &options);
 }

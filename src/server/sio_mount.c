@@ -118,8 +118,9 @@ static int open_raw(void *arg, struct mdg_link *l, const struct mdg_handshake *h
 {
     struct mdg_sio_place *p = arg;
     struct mdg_ws_mount *m = p->io->raw;
+    if (p->io->open_raw)
+        return p->io->open_raw(p->worker, l, hs);
     struct mdg_handle *h = mdg_handle_new(&p->worker->clients, l, m);
-    (void)hs;
     if (!h)
         return MDG_E_NO_MEMORY;
     l->user = &raw_user;

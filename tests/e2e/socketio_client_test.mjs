@@ -4,6 +4,8 @@
 import assert from "node:assert/strict";
 import { io } from "socket.io-client";
 import io2 from "socket.io-client-2";
+import { fileURLToPath } from "node:url";
+import { visitor } from "./lib/browser.mjs";
 import { test } from "./lib/harness.mjs";
 import { startTarget } from "./lib/targets.mjs";
 
@@ -78,3 +80,27 @@ test("the handshake is there to see, headers and query included", async (t) => {
   assert.deepEqual(handshake.auth.token, "abc");
   assert.match(handshake.url, /^\/socket\.io\/\?/);
 });
+
+for (const [version, file] of [["4.x", "socket.io-client/dist/socket.io.min.js"], ["2.x", "socket.io-client-2/dist/socket.io.js"]]) {
+  test(`client ${version} in Chromium, over polling, WebSocket and from one to the other`, { timeout: 60 }, async (t) => {
+    const target = await start(t);
+    const page = await visitor(t);
+    await page.goto(`${target.url}/socket.io/`); // any page of that origin will do
+    await page.addScriptTag({ path: fileURLToPath(new URL(`../../node_modules/${file}`, import.meta.url)) });
+    for (const transports of TRANSPORTS) {
+      const got = await page.evaluate((list) => new Promise((done, fail) => {
+        const socket = globalThis.io({ transports: list, forceNew: true, reconnection: false });
+        socket.on("connect_error", (error) => fail(new Error(error.message)));
+        socket.on("connect", () => socket.emit("echo", "héllo", (text) => {
+          socket.on("doge", (bytes) => {
+            const name = socket.io.engine.transport.name;
+            socket.close();
+            done([text, new TextDecoder().decode(bytes), name]);
+          });
+          setTimeout(() => socket.emit("doge"), 200);
+        }));
+      }), transports);
+      assert.deepEqual(got, ["héllo", "asdfasdf", transports.at(-1)]);
+    }
+  });
+}

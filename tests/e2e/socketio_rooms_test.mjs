@@ -175,3 +175,20 @@ test("who has gone is not shown as present while he could come back", async (t) 
   await ws.next((u) => u.type === "presence" && u.count === 2);
   assert.equal(socket.recovered, true);
 });
+
+test("Engine.IO alone carries madang.v1", async (t) => {
+  const { Socket } = await import("engine.io-client");
+  const server = await t.server();
+  const ws = await plain(t, server, "lobby");
+  for (const transports of [["polling"], ["websocket"], ["polling", "websocket"]]) {
+    const socket = new Socket(server.url, { transports });
+    t.after(() => socket.close());
+    const heard = [];
+    socket.on("message", (data) => heard.push(JSON.parse(data)));
+    await until("the welcome", () => heard[0]?.type === "welcome");
+    socket.send(JSON.stringify({ type: "join", room: "lobby", id: 1 }));
+    await until("the room", () => heard.some((u) => u.type === "joined"));
+    ws.send({ type: "publish", room: "lobby", text: transports.join() });
+    await until("the message", () => heard.some((u) => u.type === "message" && u.text === transports.join()));
+  }
+});

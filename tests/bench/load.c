@@ -30,6 +30,7 @@ struct conn {
     uint8_t head_len;
     uint64_t skip;    /* payload bytes of the present frame that are still to come */
     bool counts;      /* the present frame is a message */
+    bool pinged;      /* a pong is owed */
     uint64_t to_send; /* bytes of the row of frames that are not sent yet */
     uint64_t send_at;
 };
@@ -254,6 +255,7 @@ static uint64_t count(struct conn *c, const uint8_t *p, size_t n)
         for (size_t i = 2; i < need; i++)
             c->skip = c->skip << 8 | c->head[i];
         c->counts = (c->head[0] & 0x0f) < 8 && (c->head[0] & 0x80);
+        c->pinged |= (c->head[0] & 0x0f) == 9;
         c->head_len = 0;
         if (c->skip == 0)
             messages += c->counts;
@@ -271,7 +273,12 @@ static uint64_t take(struct load *l, struct conn *c)
         fprintf(stderr, "load: the server closed a connection\n");
         exit(1);
     }
-    return count(c, l->buf, (size_t)n);
+    uint64_t messages = count(c, l->buf, (size_t)n);
+    if (c->pinged && c->to_send == 0) { /* not into the middle of a frame */
+        static const uint8_t pong[6] = {0x8a, 0x80};
+        c->pinged = send(c->fd, pong, sizeof pong, MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof pong;
+    }
+    return messages;
 }
 
 static void echo_until(struct load *l, uint64_t goal)

@@ -52,7 +52,8 @@ struct mdg_stream_aux {
     uint8_t *sink; /* NULL: none */
     size_t sink_left;
     struct mdg_tls *tls;
-    struct mdg_addr *peer; /* peer and local as the PROXY protocol said */
+    struct mdg_addr *peer;       /* peer and local as the PROXY protocol said */
+    struct mdg_stream_aux *next; /* on the shelf */
     struct mdg_out own_out[MDG_OUT_INLINE];
 };
 
@@ -74,6 +75,7 @@ struct mdg_net {
     struct mdg_phase phase;
     struct mdg_stream_class tcp, un;
     struct mdg_pool streams, auxes;
+    struct mdg_stream_aux *shelf;               /* ready for use, without being zeroed again */
     struct mdg_stream_row dirty, reoffer, owed; /* owed: on_writable */
     struct mdg_defer reoffer_defer;
     struct mdg_list closing, idle, wheel[MDG_WHEEL_SLOTS];

@@ -60,18 +60,33 @@ static void forget_in_row(struct mdg_stream_row *row, const struct mdg_stream *s
     row->len = kept;
 }
 
+/* Everything in it is gone, and its fields say so: it can be used again as it is. */
+static void shelve_aux(struct mdg_net *net, struct mdg_stream_aux *aux)
+{
+    if (aux->out != aux->own_out)
+        free(aux->out);
+    aux->out = aux->own_out;
+    aux->out_head = 0;
+    aux->out_cap = MDG_OUT_INLINE;
+    aux->next = net->shelf;
+    net->shelf = aux;
+}
+
 static void free_aux(struct mdg_net *net, struct mdg_stream *s)
 {
     struct mdg_stream_aux *aux = s->aux;
     if (!aux)
         return;
     mdg_stream_drop_out(s);
-    if (aux->out != aux->own_out)
-        free(aux->out);
     free(aux->unread);
     free(aux->peer);
     mdg_tls_free(aux->tls);
-    mdg_pool_put(&net->auxes, aux);
+    aux->unread = NULL;
+    aux->unread_len = aux->unread_cap = 0;
+    aux->sink = NULL;
+    aux->peer = NULL;
+    aux->tls = NULL;
+    shelve_aux(net, aux);
     s->aux = NULL;
 }
 
@@ -97,11 +112,17 @@ struct mdg_stream_aux *mdg_stream_aux_get(struct mdg_stream *s)
 {
     if (s->aux)
         return s->aux;
-    struct mdg_stream_aux *aux = mdg_pool_get(&mdg_net_of(s)->auxes);
-    if (!aux)
-        return NULL;
-    aux->out = aux->own_out;
-    aux->out_cap = MDG_OUT_INLINE;
+    struct mdg_net *net = mdg_net_of(s);
+    struct mdg_stream_aux *aux = net->shelf;
+    if (aux) {
+        net->shelf = aux->next;
+    } else {
+        aux = mdg_pool_get(&net->auxes);
+        if (!aux)
+            return NULL;
+        aux->out = aux->own_out;
+        aux->out_cap = MDG_OUT_INLINE;
+    }
     s->aux = aux;
     return aux;
 }

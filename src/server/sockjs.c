@@ -19,12 +19,18 @@ static const char default_url[] = "https://cdn.jsdelivr.net/npm/sockjs-client@1/
 
 /* ---- what both kinds of service share ---- */
 
+/* A cookie that the browser adds by itself is no proof that the page meant it: a POST that relies
+ * on one must say where it comes from. */
 bool mdg_sockjs_origin_ok(struct mdg_exchange *x, void *arg)
 {
     const struct mdg_sockjs_here *here = arg;
     const struct mdg_strings *own = &here->mount->origins;
     const struct mdg_strings *all = &here->worker->server->params.allowed_origins;
-    return mdg_origin_allowed(own->len ? own : all, mdg_exchange_handshake(x));
+    const struct mdg_strings *allowed = own->len ? own : all;
+    const struct mdg_handshake *hs = mdg_exchange_handshake(x);
+    if (mdg_exchange_method(x) == MDG_HTTP_POST && mdg_auth_cookie_of(hs).data)
+        return mdg_origin_allowed_with_cookie(allowed, hs);
+    return mdg_origin_allowed(allowed, hs);
 }
 
 struct mdg_http_server *mdg_sockjs_home(struct mdg_slice session, void *arg)
@@ -40,8 +46,6 @@ struct mdg_http_server *mdg_sockjs_home(struct mdg_slice session, void *arg)
 
 /* ---- our own: peers of a dialect ---- */
 
-/* A cookie that the browser adds by itself is no proof that the page meant it, unless the request
- * says where it comes from; without an Origin the client is a guest like any other. */
 static int admit_peer(struct mdg_exchange *x, void *arg, void **visitor)
 {
     struct mdg_sockjs_here *here = arg;

@@ -98,3 +98,16 @@ test("nc and its options", { timeout: 60 }, async (t) => {
   assert.match(json, /^{"type":"welcome"/);
   assert.match(json, /"text":"chess\?"/);
 });
+
+test("a session knows who is signed in, and trusts a cookie only with its Origin", { timeout: 60 }, async (t) => {
+  const server = await t.server();
+  const login = await fetch(`${server.url}/chat/login`, { method: "POST", headers: { Origin: server.url }, body: '{"name":"ann"}' });
+  const cookie = login.headers.get("set-cookie").split(";")[0];
+  const post = (end, headers) => fetch(`${server.url}/sockjs/000/one/${end}`, { method: "POST", headers: { Cookie: cookie, ...headers } });
+  assert.equal((await post("xhr", {})).status, 403);
+  assert.equal((await post("xhr", { Origin: "http://evil.example" })).status, 403);
+  const own = { Origin: server.url };
+  assert.equal(await (await post("xhr", own)).text(), "o\n");
+  const welcome = JSON.parse(JSON.parse((await (await post("xhr", own)).text()).slice(1))[0]);
+  assert.deepEqual(welcome.user, { name: "ann", guest: false });
+});

@@ -2,6 +2,7 @@
  * of a frame; what a connection was sent is compared after session ids were replaced by SID. */
 #include "dialect/stomp.h"
 #include "loop/loop.h"
+#include "tests/support/torture.h"
 #include "tests/support/unit.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -672,6 +673,54 @@ static void the_application_may_refuse(void **state)
     stop(&w);
 }
 
+/* A conversation of everything, with one allocation failing somewhere: it may end early, but it
+ * ends. */
+static void scarce_conversation(void *arg)
+{
+    static const char *const said[] = {
+        "CONNECT\naccept-version:1.2\n\n^",
+        "SUBSCRIBE\nid:1\ndestination:/topic/t\nack:client\nreceipt:1\n\n^",
+        "SUBSCRIBE\nid:2\ndestination:/queue/q\nack:client\n\n^",
+        "SEND\ndestination:/topic/t\nreceipt:2\nx:y\n\nhello^",
+        "SEND\ndestination:/queue/q\nreply-to:/temp-queue/a\n\nhe",
+        "llo^BEGIN\ntransaction:t\n\n^SEND\ndestination:/queue/q\ntransaction:t\n\nx^",
+        "ACK\nid:2-1\ntransaction:t\n\n^COMMIT\ntransaction:t\nreceipt:3\n\n^",
+        "UNSUBSCRIBE\nid:1\n\n^DISCONNECT\nreceipt:4\n\n^",
+    };
+    struct world w;
+    struct client c = {.world = &w};
+    struct mdg_handshake hs = {.carrier = "fake", .address = MDG_SLICE_LIT("::1")};
+    (void)arg;
+    mdg_test_torture_pause();
+    start(&w);
+    mdg_test_torture_resume();
+    bool opened = mdg_stomp_new(&w.server, &hs, &c.conn) == 0;
+    if (opened) {
+        c.link = (struct mdg_link){&fake_carrier, &bytes_framing, &mdg_stomp_link_user, c.conn};
+        mdg_stomp_attach(c.conn, &c.link);
+    }
+    for (size_t i = 0; opened && i < MDG_ARRAY_LEN(said) && !c.closed; i++) {
+        char bytes[256];
+        size_t len = strlen(said[i]);
+        for (size_t k = 0; k < len; k++)
+            bytes[k] = said[i][k] == '^' ? '\0' : said[i][k];
+        struct mdg_input in = {(uint8_t *)bytes, len};
+        c.closed |= mdg_stomp_link_user.on_input(&c.link, in, false) < 0;
+        turn(&w);
+    }
+    mdg_test_torture_pause();
+    if (opened)
+        drop(&c);
+    stop(&w);
+    mdg_test_torture_resume();
+}
+
+static void no_failed_allocation_leaks_or_crashes(void **state)
+{
+    (void)state;
+    mdg_test_torture(scarce_conversation, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -691,6 +740,7 @@ int main(void)
         cmocka_unit_test(who_never_connects_is_closed),
         cmocka_unit_test(a_large_body_in_small_pieces_arrives_whole),
         cmocka_unit_test(the_application_may_refuse),
+        cmocka_unit_test(no_failed_allocation_leaks_or_crashes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

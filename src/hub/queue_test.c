@@ -1,5 +1,6 @@
 /* Queues: one consumer a message, credit, fairness, redelivery, dead letters, bounds, the store. */
 #include "hub/queue.h"
+#include "tests/support/torture.h"
 #include "tests/support/unit.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -539,6 +540,45 @@ static void the_disk_gives_back_messages_and_bindings(void **state)
     stop(&w);
 }
 
+/* Whatever allocation fails, nothing is leaked, and who asked is answered or told at once. */
+static void scarce_life(void *arg)
+{
+    struct world w = {0};
+    struct consumer a = {.sub.ops = &sub_ops, .world = &w, .name = "a", .room = 100};
+    struct mdg_queues_config config = base_config();
+    struct mdg_queue_waiter waiter = {.done = done, .arg = &w};
+    (void)arg;
+    mdg_list_init(&waiter.tickets);
+    mdg_list_init(&w.mail[0]);
+    if (mdg_queues_new(&config, seed, &w.workers[0]) < 0)
+        return;
+    int joined = mdg_queue_subscribe(w.workers[0], &a.sub, MDG_SLICE_LIT("q"), 2, 0, &waiter, 1);
+    for (uint64_t i = 1; i <= 3; i++) {
+        struct mdg_msg_draft draft = {.channel = MDG_SLICE_LIT("q"), .payload = MDG_SLICE_LIT("x")};
+        struct mdg_content *c;
+        if (mdg_content_new(&draft, 0, &c) == 0 &&
+            mdg_queue_publish(w.workers[0], MDG_SLICE_LIT("q"), c, 0, &waiter, i) < 0)
+            continue;
+    }
+    turn(&w);
+    if (joined == 0 && a.last_tag) {
+        enum mdg_settle how = MDG_SETTLE_DEAD;
+        if (mdg_queue_settle(&a.sub, 1, how, false, &waiter, 9) < 0)
+            how = MDG_SETTLE_ACK;
+    }
+    turn(&w);
+    mdg_queue_waiter_fini(&waiter);
+    if (joined == 0)
+        mdg_queue_unsubscribe(&a.sub);
+    stop(&w);
+}
+
+static void no_failed_allocation_leaks_or_crashes(void **state)
+{
+    (void)state;
+    mdg_test_torture(scarce_life, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -555,6 +595,7 @@ int main(void)
         cmocka_unit_test(answers_wait_for_the_disk),
         cmocka_unit_test(a_message_dies_on_the_disk_only_when_its_grave_is_written),
         cmocka_unit_test(the_disk_gives_back_messages_and_bindings),
+        cmocka_unit_test(no_failed_allocation_leaks_or_crashes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,10 @@ struct cat {
     long long leave_ms; /* when that is over; 0: not yet begun */
     char *line;
     size_t len;
+    /* Over UDP, madang wants its cookie back before it listens: the line is said again then. */
+    bool came_in;
+    char first[1024];
+    size_t first_len;
 };
 
 static long long now_ms(void)
@@ -35,13 +39,30 @@ static void on_open(struct madang_client *client, const char *subprotocol, void 
     note(&c->connection, "connected%s%s", *subprotocol ? ", " : "", subprotocol);
 }
 
+/* "To come in, type: /hi COOKIE": done for the person. True: there is nothing to show. */
+static bool answer_cookie(struct cat *c, const char *text, size_t len)
+{
+    static const char words[] = "To come in, type: ";
+    size_t skip = sizeof words - 1;
+    if (c->came_in || strncmp(c->connection.options.url, "udp://", 6) != 0 || len <= skip ||
+        memcmp(text, words, skip) != 0)
+        return false;
+    c->came_in = true;
+    while (len > skip && (text[len - 1] == '\n' || text[len - 1] == '\r'))
+        len--;
+    bool good = madang_client_send(c->client, text + skip, len - skip, false) == 0 &&
+                madang_client_send(c->client, c->first, c->first_len, false) == 0;
+    return good;
+}
+
 static void on_message(struct madang_client *client, const void *data, size_t len, bool binary,
                        void *arg)
 {
     (void)client;
-    (void)arg;
+    if (!binary && answer_cookie(arg, data, len))
+        return;
     fwrite(data, 1, len, stdout);
-    if (!binary)
+    if (!binary && !(len && ((const char *)data)[len - 1] == '\n')) /* datagrams bring their own */
         putchar('\n');
     fflush(stdout);
 }
@@ -68,6 +89,10 @@ static const struct madang_client_handlers handlers = {on_open, on_message, on_d
 
 static void send_line(struct cat *c, size_t len)
 {
+    if (!c->first_len && len <= sizeof c->first) {
+        memcpy(c->first, c->line, len);
+        c->first_len = len;
+    }
     int rc = madang_client_send(c->client, c->line, len, c->binary);
     if (rc == MADANG_E_UNSUPPORTED)
         note(&c->connection, "nothing can be sent to this address");

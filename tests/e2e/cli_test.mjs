@@ -56,6 +56,14 @@ test("cat on text lines meets the room", async (t) => {
   assert.match(out, /: typed in cat/);
 });
 
+test("cat comes in over UDP by itself", async (t) => {
+  const server = await t.server();
+  const { code, out } = await run(t, ["cat", "-q", `udp://127.0.0.1:${server.port}`], { input: "a datagram\n" });
+  assert.equal(code, 0);
+  assert.match(out, /: a datagram\n/);
+  assert.doesNotMatch(out, /To come in|\n\n/);
+});
+
 test("cat says what went wrong and how it ended", { once: true }, async (t) => {
   const server = await t.server({ args: ["--echo"] });
   for (const [args, code, words] of [

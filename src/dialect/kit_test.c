@@ -135,6 +135,14 @@ struct mdg_peer *wire_open(struct mdg_peers *ps, const struct mdg_dialect *diale
     return p;
 }
 
+void wire_link_init(struct wire_link *l, const struct mdg_framing *framing)
+{
+    memset(l, 0, sizeof *l);
+    l->room = WIRE_TEXT_MAX;
+    l->link.carrier = &two_way;
+    l->link.framing = framing;
+}
+
 int wire_input(struct wire_link *l, const char *text)
 {
     uint8_t copy[8192];

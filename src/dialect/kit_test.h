@@ -29,6 +29,8 @@ extern const struct mdg_framing wire_events;
 struct mdg_peer *wire_open(struct mdg_peers *ps, const struct mdg_dialect *dialect,
                            struct mdg_principal *who, const struct mdg_framing *framing,
                            bool one_way, struct wire_link *l);
+/* A two-way link alone, for owners that are no peers. */
+void wire_link_init(struct wire_link *l, const struct mdg_framing *framing);
 /* The client sends one unit (text). */
 int wire_input(struct wire_link *l, const char *text);
 /* The queue empties: on_writable if it was full. */

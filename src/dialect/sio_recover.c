@@ -245,7 +245,8 @@ static bool find_offset(const struct sio_recovery *r, struct mdg_slice value, ui
     struct mdg_slice text = mdg_json_inside(value, &escaped);
     if (mdg_base64_decode(text, (uint8_t *)&offset, sizeof offset) != (int64_t)sizeof offset)
         return false;
-    if (offset == r->before_offset) /* the newest message when it joined, from the history */
+    if (r->before_offset &&
+        offset == r->before_offset) /* the newest message when it joined, from the history */
         return true;
     for (uint32_t i = r->len; i > 0; i--) {
         if (r->ring[(r->at + i - 1) % r->cap].offset == offset) {

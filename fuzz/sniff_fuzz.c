@@ -1,5 +1,5 @@
-/* Any first bytes: the answer is the same from any cut on once it is given, it comes in time, and it
- * looks at nothing beyond the input. */
+/* Any first bytes: the answer is the same from any cut on once it is given, it comes in time, and
+ * it looks at nothing beyond the input. */
 #include "fuzz/fuzz.h"
 #include "net/sniff.h"
 

@@ -19,6 +19,7 @@ struct command {
 
 int cmd_bench(int argc, char **argv);
 int cmd_cat(int argc, char **argv);
+int cmd_passwd(int argc, char **argv);
 int cmd_pub(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_sub(int argc, char **argv);

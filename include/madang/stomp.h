@@ -22,6 +22,11 @@ MADANG_API int madang_mount_stomp(struct madang *server);
  * MADANG_E_TOO_BIG. */
 MADANG_API int madang_stomp_user(struct madang *server, const char *name, const char *password);
 
+enum { MADANG_STOMP_HASH_MAX = 128 };
+/* A new salted scrypt hash, ended with NUL: the part behind the colon in a line of the file that
+ * the parameter "users_file" names. MADANG_E_TOO_BIG (1024 bytes). [any thread] */
+MADANG_API int madang_stomp_hash(const char *password, char out[MADANG_STOMP_HASH_MAX]);
+
 /* What a client asks for. Texts end with NUL and are borrowed. */
 struct madang_stomp_request {
     const char *user;

@@ -15,6 +15,13 @@ int madang_mount_stomp(struct madang *server)
     return mdg_mount_stomp(server);
 }
 
+static_assert((int)MADANG_STOMP_HASH_MAX == (int)MDG_PASSWORD_HASH_MAX, "one size of hashes");
+
+int madang_stomp_hash(const char *password, char out[MADANG_STOMP_HASH_MAX])
+{
+    return mdg_password_hash(mdg_slice_str(password), out);
+}
+
 int madang_stomp_user(struct madang *server, const char *name, const char *password)
 {
     struct mdg_stomp_shared *s;

@@ -2,7 +2,8 @@
 // survives kill -9.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Versions } from "@stomp/stompjs";
@@ -205,6 +206,19 @@ test("madang pub, sub and cat talk to a STOMP broker", { once: true }, async (t)
   const refused = run("pub", "-H", "login: x", "--room", "news", tcp, "hello");
   assert.equal((await refused.exited).code, 1);
   assert.match(refused.output, /Access refused for user 'x'/);
+});
+
+test("madang passwd makes a user, and only the right passcode lets in", { once: true }, async (t) => {
+  const users = join(stateFolder(t), "users");
+  const made = spawnSync(BINARY, ["passwd", "ann"], { input: "s3cret\n", encoding: "utf8" });
+  assert.equal(made.status, 0, made.stderr);
+  writeFileSync(users, `# users\n${made.stdout}`);
+  const server = await t.server({ args: ["--users-file", users] });
+  for (const [passcode, answer] of [["s3cret", "CONNECTED"], ["secret", "ERROR"], ["", "ERROR"]]) {
+    const raw = new Raw(server.port);
+    t.after(() => raw.close());
+    assert.equal((await raw.connect("1.2", { login: "ann", passcode })).command, answer);
+  }
 });
 
 // A producer that counts receipts, a consumer that counts receipts of its ACKs, and a server that is

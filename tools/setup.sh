@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 packages=(
     # build
     gcc make meson ninja-build pkg-config libssl-dev zlib1g-dev libsqlite3-dev liburing-dev
-    libcyaml-dev libjansson-dev libyaml-dev python3
+    libjansson-dev libyaml-dev python3
     # sanitizers, fuzzers, format, manual pages, memory checks
     clang-14 libclang-rt-14-dev clang-format-14 mandoc valgrind libcmocka-dev binutils
     # clients, peers and proxies that the tests and benchmarks talk to

@@ -58,6 +58,8 @@ void mdg_sio_worker_stop(struct mdg_sio_worker *w)
         w->stopping = true;
 }
 
+static void end_clients(struct mdg_sio_worker *w);
+
 void mdg_sio_worker_free(struct mdg_sio_worker *w)
 {
     if (!w)
@@ -65,6 +67,7 @@ void mdg_sio_worker_free(struct mdg_sio_worker *w)
     size_t at = 0;
     struct sio_nsp *n;
     w->stopping = true;
+    end_clients(w);
     mdg_timer_stop(w->loop, &w->doom_timer);
     mdg_timer_stop(w->loop, &w->burst_timer);
     sio_bursts_drop(w);
@@ -503,3 +506,32 @@ static void on_close(struct mdg_link *l, int code, struct mdg_slice reason)
 }
 
 static const struct mdg_link_user link_user = {on_input, on_writable, on_close};
+
+/* A link that outlives its client: one to another worker, whose last word is still on the way. */
+static int nobody_input(struct mdg_link *l, struct mdg_input in, bool binary)
+{
+    (void)l, (void)in, (void)binary;
+    return MDG_E_CLOSED;
+}
+
+static void nobody_writable(struct mdg_link *l)
+{
+    (void)l;
+}
+
+static void nobody_close(struct mdg_link *l, int code, struct mdg_slice reason)
+{
+    (void)l, (void)code, (void)reason;
+}
+
+static const struct mdg_link_user nobody = {nobody_input, nobody_writable, nobody_close};
+
+static void end_clients(struct mdg_sio_worker *w)
+{
+    while (!mdg_list_empty(&w->clients)) {
+        struct mdg_list *at = mdg_list_first(&w->clients);
+        struct mdg_link *l = MDG_CONTAINER_OF(at, struct mdg_sio_client, in_worker)->link;
+        on_close(l, MDG_CLOSE_GOING_AWAY, MDG_SLICE_LIT("server shutting down"));
+        l->user = &nobody;
+    }
+}

@@ -430,6 +430,8 @@ void madang_free(struct madang *server)
     mdg_room_store_stop(server->room_store);
     for (unsigned i = 0; server->workers && i < server->worker_count; i++)
         mdg_worker_end(&server->workers[i]);
+    if (server->workers)
+        mdg_workers_free_loops(server->workers, server->worker_count);
     mdg_room_store_free(server->room_store);
     for (unsigned i = 0; server->workers && i < server->worker_count; i++)
         mdg_worker_fini(&server->workers[i]);

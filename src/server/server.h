@@ -172,9 +172,11 @@ int mdg_worker_spawn(struct mdg_worker *w) MDG_NODISCARD;
 /* Any thread: begins to end every connection of the worker. */
 void mdg_worker_stop(struct mdg_worker *w);
 void mdg_worker_join(struct mdg_worker *w);
-/* Ends what is left of every worker's connections and its loop; then, when all loops are gone,
- * _fini frees the hubs, which other loops' last posts may still have used. */
+/* Ends what is left of a worker's connections. Its loop stays until all have ended, because the
+ * others still post to it. */
 void mdg_worker_end(struct mdg_worker *w);
+/* Runs the last posts and frees the loops; then _fini frees the hubs, which these may have used. */
+void mdg_workers_free_loops(struct mdg_worker *workers, unsigned count);
 void mdg_worker_fini(struct mdg_worker *w);
 /* The worker whose thread this is, or NULL. */
 struct mdg_worker *mdg_worker_here(struct madang *server);

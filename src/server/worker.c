@@ -1,5 +1,6 @@
 /* One worker: a loop on a thread of its own, with its part of everything. */
 #include "dialect/peer.h"
+#include "loop/backend.h"
 #include "net/net.h"
 #include "net/stream.h"
 #include "server/api_ws.h"
@@ -17,6 +18,7 @@ enum {
     TICK_MS = 100,         /* hub housekeeping */
     FANOUT_BUDGET = 20000, /* deliveries, about 50 ms of sending, before the loop gets its turn */
     DRAIN_CHECK_MS = 20,
+    LAST_WORDS_ROUNDS = 8, /* of workers that end and tell each other so */
 };
 
 static void run_hub(struct mdg_worker *w)
@@ -301,8 +303,20 @@ void mdg_worker_end(struct mdg_worker *w)
         mdg_peers_free(w->peers);
     w->peers = NULL; /* the loop still runs what was posted to it, without a turn of the hub */
     mdg_api_work_free(w);
-    mdg_loop_free(w->loop);
-    w->loop = NULL;
+}
+
+void mdg_workers_free_loops(struct mdg_worker *workers, unsigned count)
+{
+    for (int round = 0; round < LAST_WORDS_ROUNDS; round++) {
+        for (unsigned i = 0; i < count; i++) {
+            if (workers[i].loop)
+                (void)mdg_loop_run_posted(workers[i].loop);
+        }
+    }
+    for (unsigned i = 0; i < count; i++) {
+        mdg_loop_free(workers[i].loop);
+        workers[i].loop = NULL;
+    }
 }
 
 void mdg_worker_fini(struct mdg_worker *w)

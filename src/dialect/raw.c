@@ -373,7 +373,7 @@ static void become(struct mdg_peer *p, const struct mdg_handshake *hs)
                  err == MDG_E_EXISTS   ? "name_taken"
                  : err == MDG_E_SYNTAX ? "name_invalid"
                                        : "forbidden",
-                 mdg_strerror(err));
+                 err == MDG_E_EXISTS ? "somebody has this name already" : mdg_strerror(err));
         return;
     }
     struct line l = {.before = "* you are ", .a = mdg_principal_name(who)};

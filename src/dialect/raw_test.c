@@ -120,8 +120,8 @@ static void commands_do_what_help_says(void **state)
     expect(s, &s->a, "/nick ben", "* you are ben\n");
     kit_advance(&s->kit, 1000);
     wire_sent(&s->a);
-    expect(s, &s->a, "/nick ann", "! name_taken: the object exists already\n");
-    expect(s, &s->a, "/login ann wrong", "! name_taken: the object exists already\n");
+    expect(s, &s->a, "/nick ann", "! name_taken: somebody has this name already\n");
+    expect(s, &s->a, "/login ann wrong", "! name_taken: somebody has this name already\n");
     expect(s, &s->a, "/token x", "! forbidden: refused by the application or by a rule\n");
     expect(s, &s->a, "/JOIN games", "* [games] you are in, 1 here: ~ben" CONTINUES("games", 0));
     expect(s, &s->a, "chess?", "[games] ~ben: chess?\n");

@@ -1,6 +1,6 @@
 /* Order of what counts: a token that was shown deliberately, then login and passcode, then the
- * cookie that a browser sends by itself, then nothing. A wrong credential is refused; it never
- * falls through to a weaker one. */
+ * cookie that a browser sends by itself, then nothing. A wrong token or passcode is refused; it
+ * never falls through to something weaker. */
 #include "server/auth.h"
 #include "base/map.h"
 #include "server/params.h"

@@ -2,9 +2,11 @@
  * server is what is measured. Prints one JSON object; "cpu_ns" is what the server's process spent
  * (all its threads, /proc/PID/task/N/schedstat) per message.
  *
- *     load echo    --port P --pid N [--path /p] --conns 100 --size 20 --inflight 1 --messages
- * 100000 load fanout  ...  --conns 1000 --size 20 --burst 1 --messages 200000 [--stuck 1] load
- * connect ...  --inflight 16 --messages 20000 load idle    ...  --conns 10000
+ *     load echo    --port P --pid N [--path /p] --conns 100 --size 20 --inflight 1
+ *                  --messages 100000
+ *     load fanout  ... --conns 1000 --size 20 --burst 1 --messages 200000 [--stuck 1]
+ *     load connect ... --inflight 16 --messages 20000
+ *     load idle    ... --conns 10000
  *
  * --chars 1|2|3: the payload's text is made of characters of so many bytes (2: 2 and 3 mixed). */
 #include <arpa/inet.h>

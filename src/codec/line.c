@@ -139,14 +139,30 @@ struct mdg_slice mdg_line_word(struct mdg_slice argument, struct mdg_slice *rest
     return mdg_slice(argument.data, n);
 }
 
+/* "HTTP/1.1", of whatever digits. */
+static bool is_http_version(struct mdg_slice word)
+{
+    return word.len == 8 && memcmp(word.data, "HTTP/", 5) == 0 && word.data[5] >= '0' &&
+           word.data[5] <= '9' && word.data[6] == '.' && word.data[7] >= '0' && word.data[7] <= '9';
+}
+
+static bool is_upper_word(struct mdg_slice word)
+{
+    for (size_t i = 0; i < word.len; i++) {
+        if (word.data[i] < 'A' || word.data[i] > 'Z')
+            return false;
+    }
+    return word.len >= 3;
+}
+
 bool mdg_line_is_http(struct mdg_slice line)
 {
-    static const char version[] = " HTTP/1.";
-    size_t tail = sizeof version - 1 + 1;
-    if (line.len < tail + 3 || line.data[0] < 'A' || line.data[0] > 'Z')
+    struct mdg_slice rest, method = mdg_line_word(line, &rest);
+    struct mdg_slice target = mdg_line_word(rest, &rest), version = mdg_line_word(rest, &rest);
+    if (method.len == 0 || target.len == 0 || rest.len > 0 || !is_http_version(version))
         return false;
-    return memcmp(line.data + line.len - tail, version, sizeof version - 1) == 0 &&
-           line.data[line.len - 1] >= '0' && line.data[line.len - 1] <= '9';
+    /* "I like HTTP/1.1" is something to say. */
+    return target.data[0] == '/' || target.data[0] == '*' || is_upper_word(method);
 }
 
 bool mdg_line_command(struct mdg_slice line, struct mdg_line_command *command,

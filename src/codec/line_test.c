@@ -131,6 +131,10 @@ static void knows_a_request_line(void **state)
     (void)state;
     assert_true(mdg_line_is_http(MDG_SLICE_LIT("POST /x HTTP/1.1")));
     assert_true(mdg_line_is_http(MDG_SLICE_LIT("GET / HTTP/1.0")));
+    assert_true(mdg_line_is_http(MDG_SLICE_LIT("foo /x HTTP/2.0 ")));
+    assert_true(mdg_line_is_http(MDG_SLICE_LIT("GET chat HTTP/1.1")));
+    assert_false(mdg_line_is_http(MDG_SLICE_LIT("I like HTTP/1.1")));
+    assert_false(mdg_line_is_http(MDG_SLICE_LIT("who speaks HTTP/1.1 here")));
     assert_false(mdg_line_is_http(MDG_SLICE_LIT("GET well soon")));
     assert_false(mdg_line_is_http(MDG_SLICE_LIT("I like HTTP/1.x")));
     assert_false(mdg_line_is_http(MDG_SLICE_LIT(" HTTP/1.1")));

@@ -18,6 +18,12 @@ uint64_t mdg_memory_resident(void)
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+uint64_t mdg_memory_default_max(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size / 4 * 3 : 0;
+}
+
 static void look(struct madang *server)
 {
     uint64_t max = server->params.memory_bytes_max, used = mdg_memory_resident();

@@ -3,6 +3,7 @@
 #include "broker/workers.h"
 #include "net/net.h"
 #include "net/tls.h"
+#include "server/memory.h"
 #include "server/room_store.h"
 #include "server/sockjs.h"
 #include "server/stomp.h"
@@ -324,6 +325,8 @@ int madang_start(struct madang *server)
     if (server->params.signals)
         block_signals(); /* before there are threads: from here on madang_run takes them */
     raise_descriptor_limit();
+    if (server->params.memory_bytes_max == 0)
+        server->params.memory_bytes_max = mdg_memory_default_max();
     clock_gettime(CLOCK_REALTIME, &now);
     server->started_unix_ms = (uint64_t)now.tv_sec * 1000;
     int err = make_tls(server);

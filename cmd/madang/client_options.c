@@ -83,7 +83,7 @@ int url_error(const char *url, int err)
                            url);
     if (err == MADANG_E_UNSUPPORTED)
         return usage_error("'%s': this kind of address or proxy is not known; there are ws, wss, "
-                           "tcp, tls, udp, unix, http, https, sse, sockjs",
+                           "tcp, tls, udp, unix, http, https, sse, sockjs, sockjs+xhr",
                            url);
     return usage_error("%s: %s", url, madang_strerror(err));
 }

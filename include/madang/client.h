@@ -23,10 +23,12 @@ struct madang_client;  /* one of them */
 
 struct madang_client_options {
     /* ws://, wss:// (WebSocket); tcp://HOST:PORT, tls://HOST:PORT, unix:PATH (text lines);
-     * udp://HOST:PORT (a datagram is a message); stomp://HOST:PORT/topic/NAME, stomps:// and
-     * stomp+ws://HOST:PORT/PATH#/topic/NAME, stomp+wss:// (bodies of a STOMP broker's messages at
-     * that destination; what is sent goes there); http://, https:// (an event stream or JSON lines,
-     * whatever the server says it is; messages only come). */
+     * udp://HOST:PORT (a datagram is a message); sockjs://HOST:PORT/PREFIX, sockjss:// (SockJS by
+     * its websocket transport) and sockjs+xhr://, sockjs+xhrs:// (by xhr_streaming and xhr_send);
+     * stomp://HOST:PORT/topic/NAME, stomps:// and stomp+ws://HOST:PORT/PATH#/topic/NAME,
+     * stomp+wss:// (bodies of a STOMP broker's messages at that destination; what is sent goes
+     * there); http://, https:// (an event stream or JSON lines, whatever the server says it is;
+     * messages only come). */
     const char *url;
     const char *subprotocols; /* WebSocket: comma-separated, by preference; NULL: none */
     /* Of HTTP and WebSocket: "Name: value", NULL-ended; NULL: none. With STOMP they go into

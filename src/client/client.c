@@ -32,6 +32,12 @@ static int64_t nobody_listens(struct mdg_stream *s, struct mdg_input in)
 static const struct mdg_stream_user nobody = {
     .name = "nobody", .on_data = nobody_listens, .on_close = nobody_closed};
 
+void mdg_client_drop_stream(struct mdg_stream *s)
+{
+    mdg_stream_adopt(s, &nobody, NULL);
+    mdg_stream_close(s, 0);
+}
+
 static void begin(struct madang_client *c);
 
 static void free_queue(struct madang_client *c)
@@ -72,14 +78,13 @@ static void drop_connection(struct madang_client *c)
     if (c->connect)
         mdg_connect_cancel(c->connect);
     c->connect = NULL;
-    if (c->stream) {
-        mdg_stream_adopt(c->stream, &nobody, NULL);
-        mdg_stream_close(c->stream, 0);
-    }
+    if (c->stream)
+        mdg_client_drop_stream(c->stream);
     c->stream = NULL;
     c->link = NULL;
     mdg_client_http_free(c);
     mdg_client_udp_free(c);
+    mdg_client_xhr_free(c);
     mdg_client_stomp_free(c);
 }
 
@@ -159,6 +164,8 @@ static int send_now(struct madang_client *c, struct mdg_slice data, bool binary)
         return mdg_client_udp_send(c, data);
     if (c->stomp)
         return mdg_client_stomp_send(c, data, binary);
+    if (c->xhr)
+        return mdg_client_xhr_send(c, data);
     if (c->link && c->url.sockjs)
         return mdg_client_sockjs_send(c, data);
     return c->link ? mdg_link_send_unit(c->link, data, &meta) : MDG_E_UNSUPPORTED;
@@ -167,7 +174,7 @@ static int send_now(struct madang_client *c, struct mdg_slice data, bool binary)
 static void end_soon(struct madang_client *c)
 {
     c->state = MDG_CLIENT_ENDING;
-    mdg_timer_start(c->clients->loop, &c->timer, 0);
+    mdg_timer_start(c->clients->loop, &c->timer, mdg_client_xhr_end_ms(c));
 }
 
 static void say_goodbye(struct madang_client *c)
@@ -199,6 +206,14 @@ static void flush(struct madang_client *c)
     }
     if (c->closing && !c->queue)
         say_goodbye(c);
+}
+
+void mdg_client_sent(struct madang_client *c)
+{
+    if (c->state == MDG_CLIENT_OPEN)
+        flush(c);
+    else if (c->state == MDG_CLIENT_ENDING && mdg_client_xhr_end_ms(c) == 0)
+        mdg_client_down(c, c->end_code, c->end_reason);
 }
 
 static void on_writable(struct mdg_link *l)
@@ -268,13 +283,16 @@ static void on_connected(void *arg, int err, struct mdg_stream *s)
     int rc = 0;
     if (c->url.kind == MDG_CLIENT_STOMP)
         mdg_client_opened(c, "");
+    else if (c->url.kind == MDG_CLIENT_XHR)
+        rc = mdg_client_xhr_start(c);
     else
         rc = c->url.kind == MDG_CLIENT_LINES ? open_lines(c) : mdg_client_http_start(c);
     if (rc < 0)
         mdg_client_down(c, MDG_CLOSE_ABNORMAL, mdg_strerror(rc));
 }
 
-static int start_connecting(struct madang_client *c)
+int mdg_client_connect(struct madang_client *c, const struct mdg_stream_user *user, void *user_arg,
+                       mdg_connected_fn done, void *arg, struct mdg_connect **out)
 {
     struct mdg_connect_config config = {
         .host = mdg_slice_str(c->url.host),
@@ -288,10 +306,14 @@ static int start_connecting(struct madang_client *c)
         config.proxy_port = c->proxy.port;
         config.proxy_credentials = mdg_slice_str(c->proxy.credentials);
     }
+    return mdg_connect_start(c->clients->net, &config, user, user_arg, done, arg, out);
+}
+
+static int start_connecting(struct madang_client *c)
+{
     if (c->url.kind == MDG_CLIENT_UDP)
         return mdg_client_udp_start(c);
-    return mdg_connect_start(c->clients->net, &config, &mdg_client_http_user, c, on_connected, c,
-                             &c->connect);
+    return mdg_client_connect(c, &mdg_client_http_user, c, on_connected, c, &c->connect);
 }
 
 static void begin(struct madang_client *c)
@@ -394,7 +416,8 @@ static const char *environment_proxy(const struct mdg_client_url *u)
 
 static int choose_proxy(struct madang_client *c, const char *wish)
 {
-    bool web = c->url.kind == MDG_CLIENT_WS || c->url.kind == MDG_CLIENT_HTTP;
+    bool web = c->url.kind == MDG_CLIENT_WS || c->url.kind == MDG_CLIENT_HTTP ||
+               c->url.kind == MDG_CLIENT_XHR;
     const char *proxy = wish ? wish : web ? environment_proxy(&c->url) : NULL;
     if (!proxy || !*proxy || c->url.kind == MDG_CLIENT_UDP || c->url.unix_path[0])
         return 0;
@@ -496,6 +519,8 @@ int madang_client_send(struct madang_client *c, const void *data, size_t len, bo
 size_t madang_client_queued(const struct madang_client *c)
 {
     size_t unsaid = c->stomp ? (size_t)mdg_client_stomp_open_receipts(c) : 0;
+    if (c->xhr)
+        unsaid += mdg_client_xhr_queued(c);
     return c->queued + unsaid +
            (c->link && c->link->carrier->queued ? c->link->carrier->queued(c->link) : 0);
 }

@@ -47,14 +47,18 @@ struct mdg_client_http {
     struct mdg_buf line;
 };
 
-struct mdg_client_udp; /* sockjs.c: the prefix becomes the URL of a session. MDG_E_SYNTAX,
-                          MDG_E_TOO_BIG. */
+/* sockjs.c: the prefix becomes the URL of a session (XHR: without the transport). MDG_E_SYNTAX,
+ * MDG_E_TOO_BIG. */
 int mdg_client_sockjs_target(struct madang_client *c) MDG_NODISCARD;
 int mdg_client_sockjs_input(struct madang_client *c, struct mdg_input in) MDG_NODISCARD;
 int mdg_client_sockjs_send(struct madang_client *c, struct mdg_slice data) MDG_NODISCARD;
 
-/* udp.c */
+/* A new id, 16 characters long. */
+void mdg_client_sockjs_session(struct madang_client *c, char *id);
+
+struct mdg_client_udp;   /* udp.c */
 struct mdg_client_stomp; /* stomp.c */
+struct mdg_client_xhr;   /* xhr.c */
 
 /* Equal options share one object, because endpoints are known by its address. */
 struct mdg_client_ws_options {
@@ -89,6 +93,7 @@ struct madang_client {
     struct mdg_link *link;
     struct mdg_client_http *http;
     struct mdg_client_udp *udp;
+    struct mdg_client_xhr *xhr;
     struct mdg_client_stomp *stomp;
     const char *const *stomp_headers; /* of CONNECT; the request of HTTP gets none */
     struct mdg_tls_context *tls;
@@ -110,12 +115,31 @@ extern const struct mdg_link_user mdg_client_link_user;
 void mdg_client_opened(struct madang_client *c, const char *subprotocol);
 void mdg_client_down(struct madang_client *c, int code, const char *reason);
 void mdg_client_message(struct madang_client *c, struct mdg_slice data, bool binary);
+/* A connection to where the client goes, through its proxy; as mdg_connect_start. */
+int mdg_client_connect(struct madang_client *c, const struct mdg_stream_user *user, void *user_arg,
+                       mdg_connected_fn done, void *arg, struct mdg_connect **out) MDG_NODISCARD;
+/* Closes it; nobody hears of its end. */
+void mdg_client_drop_stream(struct mdg_stream *s);
+/* There is room for what waits to be sent, or all of it is gone. */
+void mdg_client_sent(struct madang_client *c);
 
 /* http.c: WebSocket's handshake and event streams. */
 extern const struct mdg_stream_user mdg_client_http_user;
 /* The stream is there: writes the request. MDG_E_NO_MEMORY and errors of the stream. */
 int mdg_client_http_start(struct madang_client *c) MDG_NODISCARD;
 void mdg_client_http_free(struct madang_client *c);
+/* The user's own header lines. */
+void mdg_client_http_extra(struct mdg_writer *w, const struct madang_client *c);
+
+/* xhr.c: SockJS without WebSocket. */
+/* The stream is there: asks for a new session's frames. */
+int mdg_client_xhr_start(struct madang_client *c) MDG_NODISCARD;
+void mdg_client_xhr_free(struct madang_client *c);
+/* MDG_E_FULL: mdg_client_sent follows. */
+int mdg_client_xhr_send(struct madang_client *c, struct mdg_slice data) MDG_NODISCARD;
+size_t mdg_client_xhr_queued(const struct madang_client *c);
+/* How long what was sent may still take, at its close. 0: it is there. */
+uint32_t mdg_client_xhr_end_ms(const struct madang_client *c);
 
 /* stomp.c */
 /* The link or the stream is there: says CONNECT. mdg_client_opened follows. */

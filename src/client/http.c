@@ -56,7 +56,7 @@ static void ws_config(const struct madang_client *c, struct mdg_slice protocols[
 }
 
 /* The user's own header lines; a line break would forge others. */
-static void write_extra(struct mdg_writer *w, const struct madang_client *c)
+void mdg_client_http_extra(struct mdg_writer *w, const struct madang_client *c)
 {
     for (const char *const *h = c->options.headers; h && *h; h++) {
         if (strpbrk(*h, "\r\n") || !strchr(*h, ':'))
@@ -84,7 +84,7 @@ static void write_get(struct mdg_writer *w, const struct madang_client *c)
         mdg_write_str(w, c->options.origin);
         mdg_write_str(w, "\r\n");
     }
-    write_extra(w, c);
+    mdg_client_http_extra(w, c);
     mdg_write_str(w, "\r\n");
 }
 
@@ -96,7 +96,7 @@ static void write_upgrade(struct mdg_writer *w, const struct madang_client *c)
     char extra[REQUEST_MAX / 2];
     struct mdg_writer lines;
     mdg_writer_init(&lines, extra, sizeof extra);
-    write_extra(&lines, c);
+    mdg_client_http_extra(&lines, c);
     ws_config(c, protocols, &config);
     config.extra = mdg_slice(extra, mdg_writer_fits(&lines) ? lines.len : 0);
     mdg_loop_random(c->clients->loop, random, sizeof random);

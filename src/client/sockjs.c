@@ -4,10 +4,17 @@
 #include "client/client.h"
 #include <stdlib.h>
 
-int mdg_client_sockjs_target(struct madang_client *c)
+void mdg_client_sockjs_session(struct madang_client *c, char *id)
 {
     static const char digits[] = "abcdefghijklmnopqrstuvwxyz012345";
     uint8_t random[16];
+    mdg_loop_random(c->clients->loop, random, sizeof random);
+    for (size_t i = 0; i < sizeof random; i++)
+        id[i] = digits[random[i] & 31];
+}
+
+int mdg_client_sockjs_target(struct madang_client *c)
+{
     char *target = c->url.target;
     size_t len = strlen(target);
     if (strchr(target, '?'))
@@ -18,9 +25,9 @@ int mdg_client_sockjs_target(struct madang_client *c)
     if (len + sizeof tail > sizeof c->url.target)
         return MDG_E_TOO_BIG;
     memcpy(target + len, tail, sizeof tail);
-    mdg_loop_random(c->clients->loop, random, sizeof random);
-    for (size_t i = 0; i < sizeof random; i++)
-        target[len + 5 + i] = digits[random[i] & 31];
+    mdg_client_sockjs_session(c, target + len + 5);
+    if (c->url.kind == MDG_CLIENT_XHR) /* each request names its own */
+        *strrchr(target, '/') = '\0';
     return 0;
 }
 

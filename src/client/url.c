@@ -20,6 +20,8 @@ static const struct {
     {"udp://", MDG_CLIENT_UDP, false, 0},
     {"sockjs://", MDG_CLIENT_WS, false, 80},
     {"sockjss://", MDG_CLIENT_WS, true, 443},
+    {"sockjs+xhr://", MDG_CLIENT_XHR, false, 80},
+    {"sockjs+xhrs://", MDG_CLIENT_XHR, true, 443},
     /* The usual ports of brokers; 61614 is ActiveMQ's for TLS. */
     {"stomp://", MDG_CLIENT_STOMP, false, 61613},
     {"stomps://", MDG_CLIENT_STOMP, true, 61614},

@@ -10,6 +10,7 @@ enum mdg_client_kind {
     MDG_CLIENT_UDP,
     MDG_CLIENT_HTTP,
     MDG_CLIENT_STOMP, /* over TCP */
+    MDG_CLIENT_XHR,   /* SockJS by requests */
 };
 
 enum {
@@ -21,7 +22,7 @@ enum {
 struct mdg_client_url {
     enum mdg_client_kind kind;
     bool tls;
-    bool sockjs; /* WS with SockJS inside; the path is the service's prefix */
+    bool sockjs; /* WS with SockJS inside, or XHR; the path is the service's prefix */
     bool stomp;  /* the messages are STOMP's, whatever carries them */
     uint16_t port;
     char host[MDG_CLIENT_HOST_MAX];            /* without brackets; "" for a unix socket */

@@ -29,6 +29,8 @@ static void urls_of_every_kind(void **state)
     expect("udp://[::1]:9", MDG_CLIENT_UDP, false, "::1", 9, "[::1]:9", "/");
     expect("sockjs://h:7/echo", MDG_CLIENT_WS, false, "h", 7, "h:7", "/echo");
     expect("sockjss://h/echo", MDG_CLIENT_WS, true, "h", 443, "h", "/echo");
+    expect("sockjs+xhr://h:7/echo", MDG_CLIENT_XHR, false, "h", 7, "h:7", "/echo");
+    expect("sockjs+xhrs://h/echo", MDG_CLIENT_XHR, true, "h", 443, "h", "/echo");
     struct mdg_client_url u;
     assert_int_equal(mdg_client_url_parse(&u, "sockjs://h/echo"), 0);
     assert_true(u.sockjs);

@@ -6,6 +6,7 @@ import net from "node:net";
 import { join } from "node:path";
 import { BINARY, stateFolder } from "./lib/server.mjs";
 import { test, until } from "./lib/harness.mjs";
+import { startTarget } from "./lib/sockjs.mjs";
 
 const DONE_S = 20;
 
@@ -62,6 +63,37 @@ test("cat comes in over UDP by itself", async (t) => {
   assert.equal(code, 0);
   assert.match(out, /: a datagram\n/);
   assert.doesNotMatch(out, /To come in|\n\n/);
+});
+
+test("cat speaks SockJS, with WebSocket and without", { once: true }, async (t) => {
+  const { port } = await startTarget(t);
+  /* More than the service's response limit (4096) and than one xhr_send takes along. */
+  const lines = Array.from({ length: 120 }, (_, i) => `${i} 안녕 "\\ ${"x".repeat(1000)}\n`).join("");
+  for (const scheme of ["sockjs", "sockjs+xhr"]) {
+    const place = `${scheme}://127.0.0.1:${port}`;
+    const echo = await run(t, ["cat", "-q", `${place}/echo`], { input: lines });
+    assert.equal(echo.code, 0);
+    assert.equal(echo.out, lines);
+    const closed = await run(t, ["cat", `${place}/close`], { input: null });
+    assert.match(closed.err, /Go away! \(3000\)/);
+    const none = await run(t, ["cat", `${place}/none`]);
+    assert.equal(none.code, 1);
+    assert.match(none.err, /404/);
+  }
+  const noWebSocket = await run(t, ["cat", "-q", `sockjs+xhr://127.0.0.1:${port}/disabled_websocket_echo`], { input: "a\n" });
+  assert.equal(noWebSocket.out, "a\n");
+});
+
+test("pub and sub meet in a room over SockJS without WebSocket", async (t) => {
+  const server = await t.server();
+  const url = `sockjs+xhr://127.0.0.1:${server.port}/sockjs`;
+  const sub = new Tool(t, ["sub", "-R", "cli", "-n", "2", url], { input: null });
+  await sub.heard("in cli");
+  assert.equal((await run(t, ["pub", "-R", "cli", url, "by request"])).code, 0);
+  assert.equal((await run(t, ["pub", "-R", "cli", `ws://127.0.0.1:${server.port}/ws/chat`, "by socket"])).code, 0);
+  const { code, lines } = await sub.end();
+  assert.equal(code, 0);
+  assert.deepEqual(lines.map((l) => l.replace(/^\[cli\] [^:]*: /, "")), ["by request", "by socket"]);
 });
 
 test("cat says what went wrong and how it ended", { once: true }, async (t) => {

@@ -1,7 +1,8 @@
 /* Members of one room of `madang serve`, all on the same carrier, and a publisher: what the server
  * spends on a delivery, and on a member that only waits.
  *
- *     rooms_load fanout|idle ws|sse|stream|tcp|poll --port P --pid PID [--conns N] [--messages N]
+ *     rooms_load fanout|idle ws|sse|stream|tcp|udp|poll --port P --pid PID [--conns N] [--messages
+ * N]
  *
  * One message is under way at a time; it counts as delivered when its mark has arrived at every
  * member. Prints {"cpu_ns": per delivery} or {"bytes": per member}. */
@@ -100,11 +101,30 @@ static void join_ws(int fd)
         die("send");
 }
 
+/* Text datagrams: the server wants its cookie back before it listens. */
+static int new_datagrams(const struct load *l)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)l->port)};
+    char room[4096];
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    inet_pton(AF_INET, "127.0.0.1", &to.sin_addr);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to) < 0)
+        die("connect");
+    send_text(fd, "hello");
+    wait_for(fd, "/hi ", room, sizeof room);
+    send_text(fd, strstr(room, "/hi "));
+    send_text(fd, "/join bench");
+    return fd;
+}
+
 static int new_member(struct load *l)
 {
     char room[4096];
-    int fd = connect_to(l);
-    if (strcmp(l->kind, "ws") == 0) {
+    bool datagrams = strcmp(l->kind, "udp") == 0;
+    int fd = datagrams ? new_datagrams(l) : connect_to(l);
+    if (datagrams) {
+        /* is in the room */
+    } else if (strcmp(l->kind, "ws") == 0) {
         join_ws(fd);
     } else if (strcmp(l->kind, "sse") == 0) {
         get(fd, "/sse?room=bench&history=0", "");

@@ -1,8 +1,9 @@
 /* Fan-out over SockJS: N clients of a /broadcast service by websocket or xhr_streaming, and a
- * publisher on the raw websocket. Every message holds one '~', which is what is counted. Prints the
- * server's CPU time per delivery and its memory per session, as JSON.
+ * publisher on the raw websocket (raw: members too, which is plain WebSocket). Every message holds
+ * one '~', which is what is counted. Prints the server's CPU time per delivery and its memory per
+ * session, as JSON.
  *
- *     sockjs_load websocket|xhr_streaming --port P --pid PID [--conns N] [--size B] [--burst K]
+ *     sockjs_load websocket|xhr_streaming|raw --port P --pid PID [--conns N] [--size B] [--burst K]
  *                 [--messages TOTAL_DELIVERIES] */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -66,6 +67,10 @@ static int open_session(const struct options *o, unsigned long i)
 {
     char path[128], request[256];
     int fd = dial(o->port);
+    if (strcmp(o->transport, "raw") == 0) {
+        upgrade(fd, "/broadcast/websocket");
+        return fd;
+    }
     snprintf(path, sizeof path, "/broadcast/000/s%d-%lu/%s", (int)getpid(), i, o->transport);
     if (strcmp(o->transport, "websocket") == 0) {
         upgrade(fd, path);
@@ -230,10 +235,11 @@ int main(int argc, char **argv)
         else
             die("unknown option");
     }
-    bool known = strcmp(o.transport, "websocket") == 0 || strcmp(o.transport, "xhr_streaming") == 0;
+    bool known = strcmp(o.transport, "websocket") == 0 ||
+                 strcmp(o.transport, "xhr_streaming") == 0 || strcmp(o.transport, "raw") == 0;
     if (!known || !o.port || !o.pid || !o.conns || o.conns > CONNS_MAX || !o.size ||
         o.size > SIZE_MAX_BYTES || !o.burst || o.messages < o.conns * o.burst)
-        die("usage: sockjs_load websocket|xhr_streaming --port P --pid PID ...");
+        die("usage: sockjs_load websocket|xhr_streaming|raw --port P --pid PID ...");
     measure(&o);
     return 0;
 }

@@ -72,9 +72,33 @@ static void free_client(struct mdg_loop *loop, void *arg)
 }
 
 /* Lets go of whatever the present attempt has. */
+/* A link that outlives its client by its closing handshake has nobody to tell. */
+static int nobody_reads(struct mdg_link *l, struct mdg_input in, bool binary)
+{
+    (void)l, (void)in, (void)binary;
+    return 0;
+}
+
+static void nobody_writes(struct mdg_link *l)
+{
+    (void)l;
+}
+
+static void nobody_waits(struct mdg_link *l, int code, struct mdg_slice reason)
+{
+    (void)l, (void)code, (void)reason;
+}
+
+static const struct mdg_link_user nobody_linked = {nobody_reads, nobody_writes, nobody_waits};
+
 static void drop_connection(struct madang_client *c)
 {
     mdg_timer_stop(c->clients->loop, &c->timer);
+    if (c->link) {
+        c->link->user = &nobody_linked;
+        c->link->user_arg = NULL;
+        mdg_link_close(c->link, MDG_CLOSE_NORMAL, mdg_slice(NULL, 0));
+    }
     if (c->connect)
         mdg_connect_cancel(c->connect);
     c->connect = NULL;

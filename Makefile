@@ -1,6 +1,6 @@
 # make only forwards: Meson builds (meson.build), tools/ci.sh tests.
 # A compiler that we have not met may warn of more: only the tests' builds refuse that.
-RELEASE = --buildtype=release -Dwerror=false
+RELEASE = --buildtype=release -Db_lto=true -Dwerror=false
 
 .PHONY: run build setup check asan tsan fuzz lint format install clean
 

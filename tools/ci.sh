@@ -73,7 +73,7 @@ fuzz() {
     add $(($(echo "$targets" | wc -l) - bad)) "$bad" 0 fuzz
 }
 e2e() {
-    build build --buildtype=release -Dwerror=false || return
+    build build --buildtype=release -Db_lto=true -Dwerror=false || return
     [ -f tests/e2e/run.mjs ] || return
     say "end to end"
     local last

@@ -93,6 +93,7 @@ check)
     unit
     e2e
     asan
+    tsan
     FUZZ_SECONDS=${FUZZ_SECONDS:-5} fuzz
     ;;
 asan | tsan | fuzz | lint) "$1" ;;

@@ -20,9 +20,10 @@ enum { PATIENCE_MS = 5000 };
 struct log {
     char text[4096];
     size_t len;
-    madang_peer last;
     uint64_t held;
-    struct madang *server;
+    /* Written by a worker, read by the test and its threads. */
+    _Atomic madang_peer last;
+    _Atomic(struct madang *) server;
     atomic_int done;
 };
 
@@ -319,7 +320,6 @@ static void other_threads_may_publish_post_and_close(void **state)
     assert_int_equal(madang_ws(server, "/ws", &quiet, log), 0);
     assert_int_equal(madang_start(server), 0);
     int fd = open_ws(server, false, "/ws");
-    log->server = server;
     assert_int_equal(madang_join(server, log->last, "r"), 0);
     usleep(50000);
     for (int i = 0; i < 2; i++)

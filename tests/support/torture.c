@@ -1,7 +1,9 @@
-/* The state is global because malloc has no context; the tests that use it have one thread. */
+/* The state is global because malloc has no context. Blocks are counted for every thread; which
+ * allocation fails is only foreseeable for one. */
 #include "tests/support/torture.h"
 #include "tests/support/unit.h"
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,9 +25,9 @@ char *__wrap_strdup(const char *text);
 char *__wrap_strndup(const char *text, size_t max);
 
 static struct {
-    long fail_at; /* 0: never */
-    long count, live;
-    bool paused, failed;
+    atomic_long fail_at; /* 0: never */
+    atomic_long count, live;
+    atomic_bool paused, failed;
 } torture;
 
 static bool fails(void)

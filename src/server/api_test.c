@@ -428,6 +428,8 @@ static void build_and_free(void *arg)
         err = madang_config_set(config, "embedded", "on");
     if (err == 0)
         err = madang_new(config, &server);
+    if (err < 0 && server)
+        assert_non_null(strstr(madang_error_text(server), "memory"));
     madang_config_free(config);
     if (err == 0)
         err = madang_mount_all(server);

@@ -47,7 +47,12 @@ int mdg_auth_init(struct mdg_auth *a, const struct mdg_params *params, const cha
     int err = mdg_key_load(state_dir, "cookie.key", &a->cookie_key, why, why_size);
     if (err == 0)
         err = load_token_key(a, params, state_dir, why, why_size);
-    return err < 0 ? err : mdg_names_new(seed, &a->names);
+    if (err < 0)
+        return err;
+    err = mdg_names_new(seed, &a->names);
+    if (err < 0)
+        snprintf(why, why_size, "the table of names: %s", mdg_strerror(err));
+    return err;
 }
 
 void mdg_auth_fini(struct mdg_auth *a)

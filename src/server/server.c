@@ -80,7 +80,7 @@ static int take_sockets(struct madang *server)
         return 0;
     server->binds = calloc((size_t)n, sizeof *server->binds);
     if (!server->binds)
-        return MDG_E_NO_MEMORY;
+        return mdg_server_fail(server, MDG_E_NO_MEMORY, "the listeners: out of memory");
     for (int i = 0; i < n; i++) {
         struct mdg_bind *b = &server->binds[server->bind_count++];
         *b = (struct mdg_bind){.kind = MDG_BIND_ALL, .inherited_fd = MDG_SYSTEMD_FIRST_FD + i};
@@ -97,7 +97,7 @@ static int parse_binds(struct madang *server)
         return taken < 0 ? taken : 0;
     server->binds = calloc(listen->len ? listen->len : 1, sizeof *server->binds);
     if (!server->binds)
-        return MDG_E_NO_MEMORY;
+        return mdg_server_fail(server, MDG_E_NO_MEMORY, "the listeners: out of memory");
     for (size_t i = 0; i < listen->len; i++) {
         int err =
             mdg_bind_parse(&server->binds[i], mdg_slice_str(listen->items[i]), why, sizeof why);
@@ -113,7 +113,7 @@ static int parse_trusted(struct madang *server)
     const struct mdg_strings *list = &server->params.trusted_proxies;
     server->trusted = calloc(list->len ? list->len : 1, sizeof *server->trusted);
     if (!server->trusted)
-        return MDG_E_NO_MEMORY;
+        return mdg_server_fail(server, MDG_E_NO_MEMORY, "trusted_proxies: out of memory");
     for (size_t i = 0; i < list->len; i++) {
         int err = mdg_cidr_parse(&server->trusted[i], mdg_slice_str(list->items[i]));
         if (err < 0)

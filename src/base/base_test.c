@@ -3,6 +3,7 @@
 #include "base/blob.h"
 #include "base/buf.h"
 #include "base/map.h"
+#include "base/move.h"
 #include "base/pool.h"
 #include "base/writer.h"
 #include "tests/support/unit.h"
@@ -63,6 +64,21 @@ static void a_pool_reuses_its_items_and_holds_its_bound(void **state)
     assert_ptr_equal(again, a);
     assert_int_equal(again[0] | again[39], 0);
     mdg_pool_fini(&p);
+}
+
+static void moves_of_every_length_and_overlap_are_memmove(void **state)
+{
+    (void)state;
+    uint8_t want[128], got[128];
+    for (size_t len = 0; len <= 40; len++) {
+        for (size_t to = 0; to <= 80; to++) {
+            for (size_t i = 0; i < sizeof got; i++)
+                want[i] = got[i] = (uint8_t)i;
+            memmove(want + to, want + 40, len);
+            mdg_move(got + to, got + 40, len);
+            assert_memory_equal(got, want, sizeof got);
+        }
+    }
 }
 
 static void a_map_survives_growth_and_removal_in_any_order(void **state)
@@ -152,6 +168,7 @@ int main(void)
         cmocka_unit_test(split_walks_every_part_and_ends),
         cmocka_unit_test(a_buffer_stops_at_its_maximum),
         cmocka_unit_test(a_pool_reuses_its_items_and_holds_its_bound),
+        cmocka_unit_test(moves_of_every_length_and_overlap_are_memmove),
         cmocka_unit_test(a_map_survives_growth_and_removal_in_any_order),
         cmocka_unit_test(siphash_matches_a_known_answer),
         cmocka_unit_test(the_writer_counts_past_its_end_and_stores_nothing_there),

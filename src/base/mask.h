@@ -18,13 +18,33 @@ static inline uint32_t mdg_mask_rotate(uint32_t key, size_t n)
 #endif
 }
 
+/* 16 to 32 bytes, as most small messages have: two pieces of 16 that may overlap, so both are read
+ * before either is written. Returns all result bits or-ed together. */
+static inline uint64_t mdg_mask_both_ends(uint8_t *data, size_t len, uint32_t key)
+{
+    uint32_t end_key = mdg_mask_rotate(key, len);
+    uint64_t wide = (uint64_t)key << 32 | key, end_wide = (uint64_t)end_key << 32 | end_key;
+    uint64_t start[2], end[2];
+    memcpy(start, data, sizeof start);
+    memcpy(end, data + len - sizeof end, sizeof end);
+    start[0] ^= wide;
+    start[1] ^= wide;
+    end[0] ^= end_wide;
+    end[1] ^= end_wide;
+    memcpy(data, start, sizeof start);
+    memcpy(data + len - sizeof end, end, sizeof end);
+    return start[0] | start[1] | end[0] | end[1];
+}
+
 /* Masks or unmasks; *key is rotated for the next piece. Returns whether the result is all ASCII,
  * which costs nothing to learn here and saves the UTF-8 check. */
 static inline bool mdg_mask(uint8_t *data, size_t len, uint32_t *key)
 {
     uint64_t seen = 0;
-    if (len >= 16) {
+    if (len > 32) {
         seen = mdg_cpu_kernels.mask(data, len, *key);
+    } else if (len >= 16) {
+        seen = mdg_mask_both_ends(data, len, *key);
     } else {
         uint64_t wide = (uint64_t)*key << 32 | *key, word;
         size_t i = 0;

@@ -1,5 +1,6 @@
 /* Sending: queues of references, small writes copied into an arena of the turn, and one flush at
  * its end: a send or sendmsg per stream, or all streams in one io_uring batch. */
+#include "base/move.h"
 #include "loop/send_batch.h"
 #include "net/internal.h"
 #include "net/tls_internal.h"
@@ -176,30 +177,10 @@ static size_t copied_run(const struct mdg_net *net, const struct mdg_stream *s,
     return i;
 }
 
-/* Two overlapping pieces of a fixed size: no call for what is as short as most frames are. */
-#define COPY_ENDS(to, from, len, size)                                                             \
-    (memcpy(to, from, size), memcpy((to) + (len) - (size), (from) + (len) - (size), size))
-
-static inline void copy_bytes(uint8_t *to, const uint8_t *from, size_t len)
-{
-    if (len > 32)
-        memcpy(to, from, len);
-    else if (len >= 16)
-        COPY_ENDS(to, from, len, 16);
-    else if (len >= 8)
-        COPY_ENDS(to, from, len, 8);
-    else if (len >= 4)
-        COPY_ENDS(to, from, len, 4);
-    else if (len >= 2)
-        COPY_ENDS(to, from, len, 2);
-    else if (len)
-        *to = *from;
-}
-
 static void copy_parts(uint8_t *to, const struct mdg_slice *parts, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        copy_bytes(to, parts[i].data, parts[i].len);
+        mdg_move(to, parts[i].data, parts[i].len);
         to += parts[i].len;
     }
 }

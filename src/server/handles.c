@@ -6,7 +6,8 @@
 enum {
     CHUNK_BYTES = 16384,
     PER_CHUNK = 816,
-    CHUNKS_MAX = (1 << 24) / PER_CHUNK, /* an index has 24 bits */
+    PLACE_BITS = 10, /* of an index, which has 24: the other 14 are the chunk's number */
+    CHUNKS_MAX = 1 << (24 - PLACE_BITS),
 };
 
 struct mdg_handle_chunk {
@@ -17,6 +18,7 @@ struct mdg_handle_chunk {
 };
 
 static_assert(sizeof(struct mdg_handle_chunk) <= CHUNK_BYTES - 32, "a chunk is found by masking");
+static_assert(PER_CHUNK <= 1 << PLACE_BITS, "an index names every place");
 
 static struct mdg_handle_chunk *chunk_of(const struct mdg_handle *h)
 {
@@ -53,7 +55,7 @@ static bool add_chunk(struct mdg_handles *t)
     struct mdg_handle_chunk *chunk = memory;
     memset(chunk, 0, sizeof *chunk);
     chunk->table = t;
-    chunk->first = t->chunk_count * PER_CHUNK;
+    chunk->first = t->chunk_count << PLACE_BITS;
     for (int i = PER_CHUNK - 1; i >= 0; i--) {
         chunk->places[i].tag = t->free;
         t->free = &chunk->places[i];
@@ -99,10 +101,11 @@ void *mdg_handle_owner(const struct mdg_handle *h)
 
 struct mdg_handle *mdg_handle_find(const struct mdg_handles *t, uint64_t id)
 {
-    uint32_t index = (uint32_t)(id >> 32) & 0xffffff;
-    if (mdg_handle_worker(id) != t->worker || index >= t->chunk_count * PER_CHUNK)
+    uint32_t number = (uint32_t)(id >> (32 + PLACE_BITS)) & (CHUNKS_MAX - 1);
+    uint32_t at = (uint32_t)(id >> 32) & ((1 << PLACE_BITS) - 1);
+    if (mdg_handle_worker(id) != t->worker || number >= t->chunk_count || at >= PER_CHUNK)
         return NULL;
-    struct mdg_handle_chunk *chunk = t->chunks[index / PER_CHUNK];
-    struct mdg_handle *h = &chunk->places[index % PER_CHUNK];
-    return h->what && chunk->generations[index % PER_CHUNK] == (uint32_t)id ? h : NULL;
+    struct mdg_handle_chunk *chunk = t->chunks[number];
+    struct mdg_handle *h = &chunk->places[at];
+    return h->what && chunk->generations[at] == (uint32_t)id ? h : NULL;
 }

@@ -23,7 +23,7 @@ struct mdg_handles {
 
 void mdg_handles_init(struct mdg_handles *t, unsigned worker, void *owner);
 void mdg_handles_fini(struct mdg_handles *t);
-/* A place; its address is fixed until mdg_handle_free. NULL: out of memory or 2^24 are in use. */
+/* A place; its address is fixed until mdg_handle_free. NULL: no memory, or 13 million in use. */
 struct mdg_handle *mdg_handle_new(struct mdg_handles *t, void *what, void *tag) MDG_NODISCARD;
 void mdg_handle_free(struct mdg_handles *t, struct mdg_handle *h);
 /* The number; never 0. */

@@ -1,5 +1,6 @@
 /* Sending: heads, shared frames, compression. */
 #include "base/mask.h"
+#include "base/move.h"
 #include "loop/loop.h"
 #include "transport/ws_conn.h"
 #include <stdlib.h>
@@ -227,7 +228,7 @@ void mdg_ws_after_upcall(struct mdg_ws_conn *c)
             w->run = (struct mdg_ws_run){c, now->start - head_len, now->start - head_len};
         }
         /* An answer's head is shorter than a question's: there is always room. */
-        memmove(w->run.end + head_len, now->start, now->len);
+        mdg_move(w->run.end + head_len, now->start, now->len);
         memcpy(w->run.end, head, head_len);
         w->run.end += head_len + now->len;
     }

@@ -56,7 +56,7 @@ static void a_pool_reuses_its_items_and_holds_its_bound(void **state)
     void *a = mdg_pool_get(&p), *b = mdg_pool_get(&p);
     assert_non_null(a);
     assert_non_null(b);
-    assert_int_equal((uintptr_t)a % 16, 0);
+    assert_int_equal((uintptr_t)a % 8, 0);
     assert_null(mdg_pool_get(&p));
     memset(a, 0xff, 40);
     mdg_pool_put(&p, a);
@@ -79,6 +79,26 @@ static void moves_of_every_length_and_overlap_are_memmove(void **state)
             assert_memory_equal(got, want, sizeof got);
         }
     }
+}
+
+static void small_objects_come_from_the_pool_of_their_size(void **state)
+{
+    (void)state;
+    struct mdg_small s;
+    mdg_small_init(&s);
+    uint8_t *a = mdg_small_get(&s, 57), *b = mdg_small_get(&s, 64);
+    assert_non_null(a);
+    assert_int_equal((uintptr_t)a % 64, 0); /* one line of the cache each */
+    assert_ptr_equal(b, a + 64);
+    mdg_small_put(&s, a, 57);
+    assert_ptr_equal(mdg_small_get(&s, 60), a);
+    uint8_t *largest = mdg_small_get(&s, 256), *larger = mdg_small_get(&s, 257);
+    assert_non_null(largest);
+    assert_non_null(larger);
+    assert_int_equal(larger[0] | larger[256], 0);
+    mdg_small_put(&s, larger, 257);
+    mdg_small_put(&s, NULL, 8);
+    mdg_small_fini(&s);
 }
 
 static void a_map_survives_growth_and_removal_in_any_order(void **state)
@@ -169,6 +189,7 @@ int main(void)
         cmocka_unit_test(a_buffer_stops_at_its_maximum),
         cmocka_unit_test(a_pool_reuses_its_items_and_holds_its_bound),
         cmocka_unit_test(moves_of_every_length_and_overlap_are_memmove),
+        cmocka_unit_test(small_objects_come_from_the_pool_of_their_size),
         cmocka_unit_test(a_map_survives_growth_and_removal_in_any_order),
         cmocka_unit_test(siphash_matches_a_known_answer),
         cmocka_unit_test(the_writer_counts_past_its_end_and_stores_nothing_there),

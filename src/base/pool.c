@@ -2,12 +2,30 @@
 #include "base/pool.h"
 #include <stdlib.h>
 
-enum { SLAB_BYTES = 64 * 1024, ITEM_ALIGN = 16 };
+/* AddressSanitizer sees an item that was given back as freed memory. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define POISON_ITEMS 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define POISON_ITEMS 1
+#endif
+#ifdef POISON_ITEMS
+#include <sanitizer/asan_interface.h>
+#define poison(item, size) __asan_poison_memory_region(item, size)
+#define unpoison(item, size) __asan_unpoison_memory_region(item, size)
+#else
+#define poison(item, size) ((void)0)
+#define unpoison(item, size) ((void)0)
+#endif
+
+/* Items of 64 bytes lie in one line of the processor's cache each. */
+enum { SLAB_BYTES = 64 * 1024, ITEM_ALIGN = 8, LINE_BYTES = 64 };
 
 struct mdg_pool_slab {
     struct mdg_pool_slab *next;
     size_t items_cut; /* items are cut on demand, so that untouched pages stay untouched */
-    _Alignas(ITEM_ALIGN) uint8_t items[];
+    _Alignas(LINE_BYTES) uint8_t items[];
 };
 
 void mdg_pool_init(struct mdg_pool *p, size_t item_size, size_t used_max)
@@ -27,6 +45,7 @@ void mdg_pool_fini(struct mdg_pool *p)
     struct mdg_pool_slab *slab = p->slabs;
     while (slab) {
         struct mdg_pool_slab *next = slab->next;
+        unpoison(slab->items, p->items_per_slab * p->item_size);
         free(slab);
         slab = next;
     }
@@ -37,7 +56,7 @@ static void *cut_item(struct mdg_pool *p)
 {
     if (!p->slabs || p->slabs->items_cut == p->items_per_slab) {
         struct mdg_pool_slab *slab =
-            aligned_alloc(ITEM_ALIGN, sizeof *slab + p->items_per_slab * p->item_size);
+            aligned_alloc(LINE_BYTES, sizeof *slab + p->items_per_slab * p->item_size);
         if (!slab)
             return NULL;
         slab->next = p->slabs;
@@ -52,10 +71,12 @@ void *mdg_pool_get(struct mdg_pool *p)
     if (p->used_max && p->used == p->used_max)
         return NULL;
     void *item = p->free_items;
-    if (item)
+    if (item) {
+        unpoison(item, p->item_size);
         memcpy(&p->free_items, item, sizeof p->free_items);
-    else
+    } else {
         item = cut_item(p);
+    }
     if (!item)
         return NULL;
     p->used++;
@@ -71,4 +92,39 @@ void mdg_pool_put(struct mdg_pool *p, void *item)
     memcpy(item, &p->free_items, sizeof p->free_items);
     p->free_items = item;
     p->used--;
+    poison(item, p->item_size);
+}
+
+static struct mdg_pool *class_of(struct mdg_small *s, size_t size)
+{
+    assert(size > 0);
+    size_t index = (size - 1) / MDG_SMALL_STEP;
+    return index < MDG_SMALL_CLASSES ? &s->classes[index] : NULL;
+}
+
+void mdg_small_init(struct mdg_small *s)
+{
+    for (size_t i = 0; i < MDG_SMALL_CLASSES; i++)
+        mdg_pool_init(&s->classes[i], (i + 1) * MDG_SMALL_STEP, 0);
+}
+
+void mdg_small_fini(struct mdg_small *s)
+{
+    for (size_t i = 0; i < MDG_SMALL_CLASSES; i++)
+        mdg_pool_fini(&s->classes[i]);
+}
+
+void *mdg_small_get(struct mdg_small *s, size_t size)
+{
+    struct mdg_pool *p = class_of(s, size);
+    return p ? mdg_pool_get(p) : calloc(1, size);
+}
+
+void mdg_small_put(struct mdg_small *s, void *item, size_t size)
+{
+    struct mdg_pool *p = class_of(s, size);
+    if (p)
+        mdg_pool_put(p, item);
+    else
+        free(item);
 }

@@ -41,6 +41,7 @@ enum {
     MDG_IOV_PER_CALL = 128,
     MDG_WHEEL_SLOTS = 64, /* one per second */
     MDG_WHEEL_IDLE = 255, /* wheel_slot of a stream without timeout */
+    MDG_DIRTY_MAX = 1024, /* streams with output that wait for the end of the turn */
 };
 
 struct mdg_stream_aux {
@@ -77,6 +78,8 @@ struct mdg_net {
     struct mdg_pool streams, auxes;
     struct mdg_stream_aux *shelf;               /* ready for use, without being zeroed again */
     struct mdg_stream_row dirty, reoffer, owed; /* owed: on_writable */
+    size_t flush_at; /* so many dirty streams are flushed before the turn ends */
+    bool flushing;
     struct mdg_defer reoffer_defer;
     struct mdg_list closing, idle, wheel[MDG_WHEEL_SLOTS];
     struct mdg_timer wheel_timer;

@@ -95,6 +95,7 @@ int mdg_net_new(struct mdg_loop *loop, const struct mdg_net_config *config, stru
     net->unread_max = config->unread_max ? config->unread_max : UNREAD_MAX_DEFAULT;
     net->unread_max = (uint32_t)mdg_min_size(net->unread_max, net->hot_bytes / 2);
     net->accounts = config->accounts;
+    net->flush_at = MDG_DIRTY_MAX;
     init_class(net, &net->tcp, &mdg_transport_tcp);
     init_class(net, &net->un, &mdg_transport_unix);
     mdg_pool_init(&net->streams, sizeof(struct mdg_stream), config->streams_max);

@@ -79,11 +79,15 @@ static int check_room(struct mdg_stream *s, size_t bytes)
     return 0;
 }
 
+static void flush_early(struct mdg_net *net);
+
 void mdg_stream_mark(struct mdg_stream *s)
 {
     struct mdg_net *net = mdg_net_of(s);
     if (s->flags & MDG_STREAM_DIRTY)
         return;
+    if (net->dirty.len >= net->flush_at && !net->flushing)
+        flush_early(net);
     if (mdg_row_push(&net->dirty, s) < 0) {
         mdg_stream_close(s, MDG_E_NO_MEMORY);
         return;
@@ -495,10 +499,10 @@ static void send_in_batch(struct mdg_net *net, size_t from, size_t len)
         run_batch(net);
 }
 
-static void flush_round(struct mdg_net *net)
+static void flush_first(struct mdg_net *net, size_t len)
 {
-    size_t len = net->dirty.len;
     net->counters.flushes += len;
+    net->flushing = true;
     if (net->batch && len >= 2)
         send_in_batch(net, 0, len);
     for (size_t i = 0; i < len; i++) {
@@ -507,7 +511,33 @@ static void flush_round(struct mdg_net *net)
             send_directly(s);
         after_flush(s);
     }
+    net->flushing = false;
     mdg_row_drop(&net->dirty, len);
+}
+
+/* Must wait for the end of the turn: a flush of TLS may complete a handshake, which its owner
+ * hears of, and whose on_data is on the stack may write more or close. */
+static bool must_wait(const struct mdg_stream *s)
+{
+    return (s->flags & MDG_STREAM_IN_DATA) || (s->aux && s->aux->tls);
+}
+
+/* A message to ten thousand members fills a queue for each of them, all before the end of the turn.
+ * The memory of so many queues would stay with the process; so the first thousand are sent, and
+ * their queues serve the next thousand, while the processor still has them in its cache. */
+static void flush_early(struct mdg_net *net)
+{
+    struct mdg_stream **at = net->dirty.at;
+    size_t now = 0;
+    for (size_t i = 0; i < net->dirty.len; i++) {
+        struct mdg_stream *s = at[i];
+        if (must_wait(s))
+            continue;
+        at[i] = at[now];
+        at[now++] = s;
+    }
+    flush_first(net, now);
+    net->flush_at = net->dirty.len + MDG_DIRTY_MAX;
 }
 
 static void tell_writable(struct mdg_net *net)
@@ -526,9 +556,10 @@ static void tell_writable(struct mdg_net *net)
 void mdg_net_flush(struct mdg_net *net)
 {
     for (int i = 0; i < FLUSH_ROUNDS_MAX && net->dirty.len > 0; i++) {
-        flush_round(net);
+        flush_first(net, net->dirty.len);
         tell_writable(net);
     }
+    net->flush_at = MDG_DIRTY_MAX;
     /* Raw entries of streams that the rounds did not reach must be safe before the arena is. */
     for (size_t i = 0; i < net->dirty.len; i++) {
         if (net->dirty.at[i]->aux)

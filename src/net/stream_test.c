@@ -132,6 +132,50 @@ static void a_row_of_many_entries_is_sent_whole(void **state)
     test_net_drain(t);
 }
 
+/* A message to so many that the memory of their queues would be felt. */
+static void many_streams_with_output_are_sent_before_the_turn_ends(void **state)
+{
+    enum { MANY = 1500, AT_ONCE_MAX = 1024 };
+    struct test_net *t = *state;
+    struct mdg_stream *streams[MANY];
+    int fds[MANY];
+    struct rlimit before, files;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    files = before;
+    files.rlim_cur = mdg_min_size(before.rlim_max, 4 * MANY);
+    if (files.rlim_cur < 3 * MANY || setrlimit(RLIMIT_NOFILE, &files) < 0)
+        skip();
+    struct mdg_chunk message = chunk_of("to all");
+    struct mdg_slice more = MDG_SLICE_LIT(" and more");
+    for (int i = 0; i < MANY; i++) {
+        int pair[2];
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair),
+                         0);
+        fds[i] = pair[0];
+        assert_int_equal(mdg_stream_from_fd(t->net, pair[1], NULL, NULL, &streams[i]), 0);
+    }
+    size_t waiting = 0;
+    for (int i = 0; i < MANY; i++) {
+        struct mdg_chunk c = {mdg_blob_ref(message.blob), message.off, message.len};
+        assert_int_equal(mdg_stream_send(streams[i], &c, 1), 0);
+    }
+    for (int i = 0; i < MANY; i++)
+        waiting += streams[i]->aux != NULL;
+    assert_true(waiting > 0 && waiting <= AT_ONCE_MAX);
+    assert_int_equal(mdg_stream_write(streams[0], &more, 1), 0);
+    test_net_turn(t);
+    expect_text(fds[0], "to all and more");
+    for (int i = 1; i < MANY; i++)
+        expect_text(fds[i], "to all");
+    assert_int_equal(atomic_load(&message.blob->refs), 1);
+    mdg_blob_unref(message.blob);
+    mdg_net_close_all(t->net, 0);
+    test_net_drain(t);
+    for (int i = 0; i < MANY; i++)
+        close(fds[i]);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 static void an_echo_of_large_input_is_borrowed_and_arrives_unchanged(void **state)
 {
     struct test_net *t = *state;
@@ -938,6 +982,7 @@ static const struct CMUnitTest tests[] = {
     ON_NET(what_arrives_is_offered_and_what_is_left_comes_again_in_front),
     ON_NET(output_of_a_turn_is_written_once_in_order),
     ON_NET(a_row_of_many_entries_is_sent_whole),
+    ON_NET(many_streams_with_output_are_sent_before_the_turn_ends),
     ON_NET(an_echo_of_large_input_is_borrowed_and_arrives_unchanged),
     ON_NET(a_full_socket_keeps_the_rest_and_goes_on_when_there_is_room),
     ON_NET(a_reader_that_never_reads_costs_a_bounded_queue),

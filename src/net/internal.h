@@ -76,6 +76,7 @@ struct mdg_net {
     struct mdg_phase phase;
     struct mdg_stream_class tcp, un;
     struct mdg_pool streams, auxes;
+    struct mdg_small small;                     /* of the streams' owners */
     struct mdg_stream_aux *shelf;               /* ready for use, without being zeroed again */
     struct mdg_stream_row dirty, reoffer, owed; /* owed: on_writable */
     size_t flush_at; /* so many dirty streams are flushed before the turn ends */

@@ -100,6 +100,7 @@ int mdg_net_new(struct mdg_loop *loop, const struct mdg_net_config *config, stru
     init_class(net, &net->un, &mdg_transport_unix);
     mdg_pool_init(&net->streams, sizeof(struct mdg_stream), config->streams_max);
     mdg_pool_init(&net->auxes, sizeof(struct mdg_stream_aux), 0);
+    mdg_small_init(&net->small);
     mdg_list_init(&net->closing);
     mdg_list_init(&net->starved);
     mdg_list_init(&net->udp_dirty);
@@ -137,12 +138,18 @@ void mdg_net_free(struct mdg_net *net)
     free(net->owed.at);
     mdg_pool_fini(&net->streams);
     mdg_pool_fini(&net->auxes);
+    mdg_small_fini(&net->small);
     free(net);
 }
 
 struct mdg_loop *mdg_net_loop(const struct mdg_net *net)
 {
     return net->loop;
+}
+
+struct mdg_small *mdg_net_small(struct mdg_net *net)
+{
+    return &net->small;
 }
 
 const char *mdg_net_send_path(const struct mdg_net *net)

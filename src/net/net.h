@@ -8,6 +8,7 @@
 struct mdg_loop;
 struct mdg_net;
 struct mdg_accounts;
+struct mdg_small;
 struct mdg_stream;
 
 enum mdg_uring_use {
@@ -41,6 +42,8 @@ int mdg_net_new(struct mdg_loop *loop, const struct mdg_net_config *config,
  * Listeners, UDP sockets and connects must be closed before. NULL is allowed. */
 void mdg_net_free(struct mdg_net *net);
 struct mdg_loop *mdg_net_loop(const struct mdg_net *net);
+/* For the small objects of those who own streams: gone with the net, after every on_close. */
+struct mdg_small *mdg_net_small(struct mdg_net *net);
 /* "io_uring" or "sendmsg": how a turn's output is sent. */
 const char *mdg_net_send_path(const struct mdg_net *net);
 const struct mdg_net_counters *mdg_net_counters(const struct mdg_net *net);

@@ -51,6 +51,10 @@ static int on_push(struct mdg_exchange *x, struct mdg_worker *w, open_fn open)
         mdg_exchange_method_not_allowed(x, "GET");
         return 0;
     }
+    if (mdg_exchange_has_body(x)) { /* its meaning is undefined (RFC 9110 9.3.1) */
+        mdg_exchange_respond_error(x, 400, "bad_request", "this request takes no body");
+        return 0;
+    }
     struct mdg_slice token = mdg_sse_last_id(x, last_id, sizeof last_id);
     if (!mdg_room_query_read(w, x, MDG_PLAIN_ROOMS_MAX, token, &q))
         return 0;

@@ -58,6 +58,12 @@ static void free_server(struct mdg_http_server *server)
     free(server);
 }
 
+static void free_server_if_done(struct mdg_http_server *server)
+{
+    if (server->freeing && server->lent == 0 && mdg_list_empty(&server->all))
+        free_server(server);
+}
+
 static void free_conn(struct mdg_http_conn *c)
 {
     struct mdg_http_server *server = c->server;
@@ -67,8 +73,7 @@ static void free_conn(struct mdg_http_conn *c)
     free(c->partial);
     server->counters.connections--;
     mdg_pool_put(&server->conns, c);
-    if (server->freeing && mdg_list_empty(&server->all))
-        free_server(server);
+    free_server_if_done(server);
 }
 
 /* The last response is on its way: close without destroying it by a reset (RFC 9112 9.6). */
@@ -340,6 +345,12 @@ static bool dispatch(struct mdg_exchange *x, const struct mdg_http_head *h)
     return false;
 }
 
+static bool has_no_body(const struct mdg_http_head *h)
+{
+    return h->framing == MDG_HTTP_BODY_NONE ||
+           (h->framing == MDG_HTTP_BODY_LENGTH && h->content_length == 0);
+}
+
 static struct mdg_exchange *new_exchange(struct mdg_http_conn *c, const struct mdg_http_head *h,
                                          const uint8_t *head, size_t head_len)
 {
@@ -354,9 +365,9 @@ static struct mdg_exchange *new_exchange(struct mdg_http_conn *c, const struct m
     x->req = req;
     x->method = h->method;
     x->minor = h->minor;
-    x->flags = (uint16_t)((h->keep_alive ? X_KEEP_ALIVE : 0) | (h->expect_continue ? X_EXPECT : 0) |
-                          (h->method == MDG_HTTP_HEAD ? X_HEAD : 0) |
-                          (h->framing == MDG_HTTP_BODY_NONE ? X_BODY_DONE : 0));
+    x->flags =
+        (uint16_t)((h->keep_alive ? X_KEEP_ALIVE : 0) | (h->expect_continue ? X_EXPECT : 0) |
+                   (h->method == MDG_HTTP_HEAD ? X_HEAD : 0) | (has_no_body(h) ? X_BODY_DONE : 0));
     mdg_http_body_init(&x->body, (enum mdg_http_framing)h->framing, h->content_length,
                        server->config->body_bytes_max);
     c->x = x;
@@ -606,8 +617,7 @@ void mdg_http_server_free(struct mdg_http_server *server)
         struct mdg_http_conn *c = MDG_CONTAINER_OF(node, struct mdg_http_conn, link);
         mdg_stream_close(c->stream, MDG_E_CLOSED);
     }
-    if (mdg_list_empty(&server->all))
-        free_server(server);
+    free_server_if_done(server);
 }
 
 const struct mdg_http_counters *mdg_http_server_counters(const struct mdg_http_server *server)
@@ -647,6 +657,47 @@ int mdg_http_server_accept(struct mdg_http_server *server, struct mdg_stream *s)
     set_stream(c, s);
     mdg_stream_adopt(s, &stream_user, c);
     return 0;
+}
+
+struct mdg_stream *mdg_http_let_go(struct mdg_exchange *x)
+{
+    struct mdg_http_conn *c = x->conn;
+    mdg_stream_set_timeout(c->stream, 0);
+    c->flags |= CONN_GONE;
+    mdg_http_ended(x);
+    return c->stream;
+}
+
+int mdg_exchange_lend(struct mdg_exchange *x, struct mdg_http_loan *out)
+{
+    struct mdg_http_conn *c = x->conn;
+    if ((x->flags & (X_BEGUN | X_ENDED | X_BODY_DONE | X_HEAD)) != (X_BEGUN | X_BODY_DONE))
+        return MDG_E_CLOSED;
+    *out = (struct mdg_http_loan){
+        .server = c->server,
+        .chunked = (x->flags & X_CHUNKED) != 0,
+        .keep_alive = (x->flags & X_KEEP_ALIVE) != 0,
+    };
+    if (c->flags & CONN_PAUSED)
+        mdg_stream_pause_read(c->stream, false);
+    c->server->lent++;
+    out->stream = mdg_http_let_go(x);
+    return 0;
+}
+
+int mdg_http_loan_return(struct mdg_http_server *server, struct mdg_stream *s)
+{
+    int err = mdg_http_server_accept(server, s);
+    if (err == 0)
+        server->lent--;
+    return err;
+}
+
+void mdg_http_loan_lost(struct mdg_http_server *server)
+{
+    assert(server->lent > 0);
+    server->lent--;
+    free_server_if_done(server);
 }
 
 /* A connection on its way to another worker. */

@@ -140,6 +140,25 @@ int mdg_exchange_write(struct mdg_exchange *x, struct mdg_chunk *part, size_t n)
 int mdg_exchange_write_framed(struct mdg_exchange *x, struct mdg_chunk *part,
                               size_t n) MDG_NODISCARD;
 bool mdg_exchange_chunked(const struct mdg_exchange *x);
+/* For responses that go on for hours. Their stream is lent to whoever writes them: from
+ * mdg_exchange_begin on the exchange and the HTTP connection are not needed any more, and ten
+ * thousand of them would only take room. The borrower adopts the stream at once, writes what the
+ * body's framing asks for, and gives it back or says that it is gone. */
+struct mdg_http_loan {
+    struct mdg_http_server *server;
+    struct mdg_stream *stream;
+    bool chunked; /* the body is chunks, with an empty one at the end; else it ends with the stream
+                   */
+    bool keep_alive; /* the stream may be given back */
+};
+/* Only once a response has begun and the request has been read (MDG_E_CLOSED otherwise). The
+ * exchange ends: no more upcalls, its request is gone when the handler returns. */
+int mdg_exchange_lend(struct mdg_exchange *x, struct mdg_http_loan *out) MDG_NODISCARD;
+/* The response is complete: the next request may come. MDG_E_CLOSED (draining), MDG_E_NO_MEMORY:
+ * the stream stays the caller's. */
+int mdg_http_loan_return(struct mdg_http_server *server, struct mdg_stream *s) MDG_NODISCARD;
+/* The stream has ended. */
+void mdg_http_loan_lost(struct mdg_http_server *server);
 void mdg_exchange_end(struct mdg_exchange *x);
 /* Cuts the connection off at once (a response cannot be completed). on_abort does not come. */
 void mdg_exchange_kill(struct mdg_exchange *x);

@@ -112,6 +112,7 @@ struct mdg_http_server {
     uint64_t date_s;
     char date[MDG_HTTP_DATE_LEN];
     struct mdg_http_counters counters;
+    size_t lent; /* streams that will be given back or are lost */
     bool draining, freeing;
     struct mdg_http_head scratch; /* most heads come whole and are parsed here */
 };
@@ -128,6 +129,8 @@ void mdg_http_free_lines(struct mdg_exchange *x);
 void mdg_http_refuse(struct mdg_http_conn *c, unsigned status, const char *text);
 /* http.c: the response is complete; the connection goes on with what follows, now or soon. */
 void mdg_http_ended(struct mdg_exchange *x);
+/* http.c: the stream belongs to somebody else now; the exchange and the connection end. */
+struct mdg_stream *mdg_http_let_go(struct mdg_exchange *x);
 uint32_t mdg_http_now_s(const struct mdg_http_server *server);
 
 #endif

@@ -13,9 +13,9 @@ struct mdg_push_options {
     uint32_t retry_ms;    /* SSE: how long the client waits before it connects again; 0: its own */
 };
 
-/* Begins the response; the exchange belongs to the link on 0, its request stays readable for the
- * rest of this turn. MDG_E_CLOSED, MDG_E_NO_MEMORY, MDG_E_UNSUPPORTED (not GET): the exchange is
- * unanswered. A client that finishes sending counts as gone. */
+/* Begins the response; the exchange is over on 0, and its request stays readable until the handler
+ * returns. MDG_E_CLOSED, MDG_E_NO_MEMORY, MDG_E_UNSUPPORTED (not GET, or with a body): the exchange
+ * is unanswered. A client that finishes sending counts as gone. */
 int mdg_sse_open(struct mdg_exchange *x, const struct mdg_push_options *options,
                  const struct mdg_link_user *user, void *user_arg,
                  struct mdg_link **out) MDG_NODISCARD;
@@ -31,7 +31,7 @@ struct mdg_push_kind {
     struct mdg_carrier carrier; /* .name, .one_way; the functions are push.c's */
     const char *content_type;
     struct mdg_framing chunked, plain; /* HTTP/1.1 and HTTP/1.0 */
-    struct mdg_slice heartbeat;
+    struct mdg_slice heartbeat, chunked_heartbeat;
 };
 int mdg_push_open(const struct mdg_push_kind *kind, struct mdg_exchange *x,
                   const struct mdg_push_options *options, struct mdg_slice first,

@@ -235,6 +235,55 @@ static void polls_are_answered_with_a_cursor_that_validates(void **state)
                      "Cache-Control: no-cache, no-transform\r\n\r\n");
 }
 
+/* The connection itself is not needed while a response goes on, and is there again afterwards. */
+static void what_was_asked_behind_a_stream_is_answered_when_it_ends(void **state)
+{
+    struct world *w = *state;
+    say(&w->http, GET("/stream") "GET /poll?none HTTP/1.1\r\nHost: a\r\nIf-None-Match: "
+                                 "\"00ff:12\"\r\n\r\n");
+    expect(&w->http, HEAD("application/x-ndjson") CHUNKED);
+    assert_int_equal(mdg_http_server_counters(w->http.server)->connections, 0);
+    assert_int_equal(mdg_http_server_counters(w->http.server)->exchanges, 0);
+    mdg_link_close(w->link, MDG_CLOSE_NORMAL, MDG_SLICE_LIT(""));
+    settle(&w->http);
+    assert_int_equal(w->closed, 1);
+    assert_int_equal(w->code, MDG_CLOSE_NORMAL);
+    assert_memory_equal(w->http.got, "0\r\n\r\nHTTP/1.1 304 ", 18);
+    assert_int_equal(mdg_http_server_counters(w->http.server)->connections, 1);
+    w->http.len = 0;
+    say(&w->http, "GET /stream HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    expect(&w->http, HEAD("application/x-ndjson") CHUNKED);
+    mdg_http_server_drain(w->http.server);
+    mdg_link_close(w->link, MDG_CLOSE_GOING_AWAY, MDG_SLICE_LIT(""));
+    settle(&w->http);
+    expect(&w->http, "0\r\n\r\n");
+    settle(&w->http);
+    assert_true(w->http.eof); /* and does not serve another one */
+    assert_int_equal(w->code, MDG_CLOSE_GOING_AWAY);
+}
+
+static void a_client_that_reads_nothing_cannot_hold_an_end_up(void **state)
+{
+    struct world *w = *state;
+    struct mdg_slice unit;
+    char text[2000];
+    memset(text, 'u', sizeof text);
+    unit = mdg_slice(text, sizeof text);
+    struct mdg_unit_meta meta = {.binary = false};
+    say(&w->http, GET("/stream"));
+    int err = 0;
+    while (err == 0) {
+        err = mdg_link_send_unit(w->link, unit, &meta);
+        assert_true(mdg_loop_step(w->http.loop, 0) >= 0);
+    }
+    assert_int_equal(err, MDG_E_FULL);
+    mdg_link_close(w->link, MDG_CLOSE_SLOW, MDG_SLICE_LIT(""));
+    for (int i = 0; i < 100 && !w->closed; i++)
+        assert_true(mdg_loop_step(w->http.loop, 50) >= 0);
+    assert_int_equal(w->closed, 1);
+    assert_int_equal(w->code, MDG_CLOSE_SLOW);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -245,6 +294,8 @@ int main(void)
         T(one_framing_serves_all),
         T(a_slow_reader_is_told_full_and_then_writable),
         T(silence_is_filled_with_heartbeats),
+        T(what_was_asked_behind_a_stream_is_answered_when_it_ends),
+        T(a_client_that_reads_nothing_cannot_hold_an_end_up),
         T(polls_are_answered_with_a_cursor_that_validates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -353,10 +353,7 @@ int mdg_exchange_upgrade(struct mdg_exchange *x, const struct mdg_header *h, siz
     if (err < 0)
         return err;
     count(x, 101);
-    mdg_stream_set_timeout(c->stream, 0);
-    *out = c->stream;
-    c->flags |= CONN_GONE;
-    mdg_http_ended(x);
+    *out = mdg_http_let_go(x);
     return 0;
 }
 

@@ -75,6 +75,7 @@ static const struct mdg_push_kind kind = {
     .plain =
         {.name = "sse", .joinable = true, .text_only = true, .head = plain_head, .escape = escape},
     .heartbeat = {(const uint8_t *)":\n\n", 3},
+    .chunked_heartbeat = {(const uint8_t *)"3\r\n:\n\n\r\n", 8},
 };
 
 int mdg_sse_open(struct mdg_exchange *x, const struct mdg_push_options *options,

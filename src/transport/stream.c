@@ -42,6 +42,7 @@ static const struct mdg_push_kind kind = {
                 .tail = chunk_tail},
     .plain = {.name = "stream", .joinable = true, .text_only = true, .tail = plain_tail},
     .heartbeat = {(const uint8_t *)"\n", 1},
+    .chunked_heartbeat = {(const uint8_t *)"1\r\n\n\r\n", 6},
 };
 
 int mdg_lines_open(struct mdg_exchange *x, const struct mdg_push_options *options,

@@ -7,16 +7,19 @@ static_assert(MDG_NAME_BYTES_MAX <= UINT8_MAX, "name_len is a byte");
 struct mdg_principal *mdg_principal_new(struct mdg_slice name, bool guest, uint32_t rights,
                                         uint64_t expires_unix_ms)
 {
+    assert(rights <= UINT8_MAX);
     if (name.len == 0 || name.len > MDG_NAME_BYTES_MAX)
         return NULL;
     struct mdg_principal *p = malloc(sizeof *p + name.len);
     if (!p)
         return NULL;
+    *p = (struct mdg_principal){
+        .rights = (uint8_t)rights,
+        .guest = guest,
+        .name_len = (uint8_t)name.len,
+        .expires_unix_ms = expires_unix_ms,
+    };
     atomic_init(&p->refs, 1);
-    p->rights = rights;
-    p->expires_unix_ms = expires_unix_ms;
-    p->guest = guest;
-    p->name_len = (uint8_t)name.len;
     memcpy(p->name, name.data, name.len);
     return p;
 }
@@ -29,7 +32,11 @@ struct mdg_principal *mdg_principal_ref(struct mdg_principal *p)
 
 void mdg_principal_unref(struct mdg_principal *p)
 {
-    if (p && atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) == 1)
+    if (!p || atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    if (p->home)
+        p->home->gone(p->home, p);
+    else
         free(p);
 }
 

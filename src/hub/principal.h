@@ -14,19 +14,29 @@ enum {
     MDG_RIGHTS_USER = MDG_RIGHT_PUBLISH | MDG_RIGHT_SUBSCRIBE,
 };
 
-/* Immutable after it was made; any thread may hold a reference. */
+struct mdg_principal;
+
+/* Where the names of principals are registered; one for all of them. */
+struct mdg_principal_home {
+    /* The last reference is gone, on whatever thread; the memory is the home's now. */
+    void (*gone)(struct mdg_principal_home *home, struct mdg_principal *p);
+};
+
+/* Immutable after it was made, but for what is its home's; any thread may hold a reference. */
 struct mdg_principal {
     atomic_uint refs;
-    uint32_t rights;          /* MDG_RIGHT_* */
-    uint64_t expires_unix_ms; /* 0: never; enforced on live connections too */
-    bool guest;               /* did not sign in; shown as such, cannot take a signed-in name */
-    /* Called with the last reference, from whatever thread; NULL: nothing to do. */
-    void (*on_free)(struct mdg_principal *p);
-    void *registry;   /* on_free's: where the name is registered */
-    uint64_t owner;   /* who holds the name there */
+    uint8_t rights;   /* MDG_RIGHT_* */
+    bool guest;       /* did not sign in; shown as such, cannot take a signed-in name */
     uint8_t name_len; /* bytes */
-    char name[];      /* valid UTF-8 without colon, controls, leading or trailing space */
+    bool is_held;     /* the home's: nobody is here any more, but the name is still kept for him */
+    uint64_t expires_unix_ms;        /* 0: never; enforced on live connections too */
+    struct mdg_principal_home *home; /* NULL: the memory is freed with the last reference */
+    struct mdg_principal *next;      /* the home's: chain of its table by name */
+    uint64_t owner;                  /* the home's: who may use this name, and take it again */
+    char name[]; /* valid UTF-8 without colon, controls, leading or trailing space */
 };
+
+static_assert(sizeof(struct mdg_principal) <= 40, "a guest-7f3a09 fits into 56 bytes of the heap");
 
 /* One reference. NULL: out of memory, or a name that is empty or too long. */
 struct mdg_principal *mdg_principal_new(struct mdg_slice name, bool guest, uint32_t rights,

@@ -38,12 +38,19 @@ static int load_token_key(struct mdg_auth *a, const struct mdg_params *params,
     return mdg_key_load(dir, slash ? slash + 1 : file, &a->token_key, why, why_size);
 }
 
+static void principal_gone(struct mdg_principal_home *home, struct mdg_principal *p)
+{
+    struct mdg_auth *a = MDG_CONTAINER_OF(home, struct mdg_auth, home);
+    mdg_names_give_back(a->names, p, monotonic_ms());
+}
+
 int mdg_auth_init(struct mdg_auth *a, const struct mdg_params *params, const char *state_dir,
                   char *why, size_t why_size)
 {
     uint64_t seed[2] = {random_u64(), random_u64()};
-    *a =
-        (struct mdg_auth){.session_ttl_ms = params->session_ttl_s * 1000, .guests = params->guests};
+    *a = (struct mdg_auth){.home = {principal_gone},
+                           .session_ttl_ms = params->session_ttl_s * 1000,
+                           .guests = params->guests};
     int err = mdg_key_load(state_dir, "cookie.key", &a->cookie_key, why, why_size);
     if (err == 0)
         err = load_token_key(a, params, state_dir, why, why_size);
@@ -61,36 +68,17 @@ void mdg_auth_fini(struct mdg_auth *a)
     memset(a, 0, sizeof *a);
 }
 
-static void release_name(struct mdg_principal *p)
-{
-    mdg_names_release(p->registry, mdg_principal_name(p), p->owner, monotonic_ms(), p->guest);
-}
-
-/* Takes the name and makes the principal that gives it back when its last reference goes. */
-static int make_principal(struct mdg_auth *a, struct mdg_slice name, uint64_t owner, bool guest,
-                          uint32_t rights, uint64_t expires_unix_ms, struct mdg_principal **out)
-{
-    int err = mdg_names_use(a->names, name, owner, monotonic_ms());
-    if (err < 0)
-        return err;
-    struct mdg_principal *p = mdg_principal_new(name, guest, rights, expires_unix_ms);
-    if (!p) {
-        mdg_names_release(a->names, name, owner, monotonic_ms(), guest);
-        return MDG_E_NO_MEMORY;
-    }
-    p->on_free = release_name;
-    p->registry = a->names;
-    p->owner = owner;
-    *out = p;
-    return 0;
-}
-
 int mdg_auth_guest(struct mdg_auth *a, struct mdg_slice name, struct mdg_principal **out)
 {
     int err = mdg_name_check(name);
-    if (err == 0)
-        err = make_principal(a, name, random_u64(), true, MDG_RIGHTS_USER, 0, out);
-    return err;
+    const struct mdg_name_claim claim = {
+        .name = name,
+        .owner = random_u64(),
+        .guest = true,
+        .rights = MDG_RIGHTS_USER,
+        .home = &a->home,
+    };
+    return err < 0 ? err : mdg_names_take(a->names, &claim, monotonic_ms(), out);
 }
 
 static int new_guest(struct mdg_auth *a, struct mdg_principal **out)
@@ -126,7 +114,14 @@ static int from_claims(struct mdg_auth *a, const struct mdg_claims *claims,
         rights |= MDG_RIGHT_PUBLISH;
     if (claims->admin)
         rights |= MDG_RIGHT_ADMIN;
-    return make_principal(a, name, owner_of(claims), false, rights, claims->exp_unix_ms, out);
+    const struct mdg_name_claim claim = {
+        .name = name,
+        .owner = owner_of(claims),
+        .rights = rights,
+        .expires_unix_ms = claims->exp_unix_ms,
+        .home = &a->home,
+    };
+    return mdg_names_take(a->names, &claim, monotonic_ms(), out);
 }
 
 int mdg_auth_token(struct mdg_auth *a, struct mdg_slice token, uint64_t now_unix_ms,
@@ -232,11 +227,10 @@ int mdg_auth_sign_in(struct mdg_auth *a, struct mdg_slice name, struct mdg_slice
     memcpy(claims.sub, name.data, name.len);
     claims.sub_len = name.len;
     claims.exp_unix_ms = now_unix_ms + a->session_ttl_ms;
-    err = mdg_names_use(a->names, name, claims.owner, monotonic_ms());
+    /* Held, not taken: the connection that is about to come will take it. */
+    err = mdg_names_hold(a->names, name, claims.owner, monotonic_ms());
     if (err < 0)
         return err;
-    /* Held, not used: the connection that is about to come will use it. */
-    mdg_names_release(a->names, name, claims.owner, monotonic_ms(), false);
     return mdg_token_sign(&a->cookie_key, &claims, cookie, MDG_COOKIE_TEXT_MAX);
 }
 
@@ -246,6 +240,5 @@ void mdg_auth_sign_out(struct mdg_auth *a, struct mdg_slice cookie, uint64_t now
     if (mdg_auth_cookie(a, cookie, now_unix_ms, &claims) < 0)
         return;
     struct mdg_slice name = mdg_slice(claims.sub, claims.sub_len);
-    if (mdg_names_use(a->names, name, claims.owner, monotonic_ms()) == 0)
-        mdg_names_release(a->names, name, claims.owner, monotonic_ms(), true);
+    mdg_names_let_go(a->names, name, claims.owner);
 }

@@ -19,6 +19,7 @@ enum { MDG_COOKIE_TEXT_MAX = 1024 };
 struct mdg_auth {
     struct mdg_key cookie_key, token_key;
     struct mdg_names *names;
+    struct mdg_principal_home home; /* of those whose names are there */
     uint64_t session_ttl_ms;
     bool guests; /* clients that show nothing are let in */
     /* Checks a login and passcode (STOMP, basic authentication); NULL: there are no users. */

@@ -1,25 +1,24 @@
-/* A map from the folded name to its holder. Names whose time is over are removed when the table is
- * looked at, a few at a time. */
+/* A table of principals by name; whoever has a principal has the name. A name that is held for
+ * somebody who has gone is his last principal, without references. Such ones are removed when the
+ * table is looked at, a few at a time. */
 #include "server/names.h"
 #include "base/map.h"
 #include "base/utf8.h"
-#include "hub/principal.h"
+#include <pthread.h>
 #include <stdlib.h>
 
-enum { NAMES_MAX = 1000000 }; /* attack: signing in for ever with new names */
-
-struct holder {
-    uint64_t owner;
-    uint64_t free_at_ms; /* valid while uses is 0 */
-    uint32_t uses;
-    uint8_t len;
-    uint8_t folded[];
+enum {
+    NAMES_MAX = 1000000, /* attack: signing in for ever with new names */
+    FIRST_BUCKETS = 64,
+    CHAIN_LEN = 2, /* on average, before the table grows */
 };
 
 struct mdg_names {
     pthread_mutex_t lock;
-    struct mdg_map map;
-    size_t sweep_at;
+    struct mdg_principal **buckets;
+    size_t mask, count;
+    size_t sweep_at; /* bucket */
+    uint64_t seed[2];
 };
 
 /* Characters that look like nothing or turn the text around: they make one name pass for another.
@@ -75,114 +74,230 @@ int mdg_name_check(struct mdg_slice name)
 int mdg_names_new(const uint64_t seed[2], struct mdg_names **out)
 {
     struct mdg_names *n = calloc(1, sizeof *n);
-    if (!n)
+    struct mdg_principal **buckets = calloc(FIRST_BUCKETS, sizeof(struct mdg_principal *));
+    if (!n || !buckets) {
+        free(n);
+        free(buckets);
         return MDG_E_NO_MEMORY;
+    }
     pthread_mutex_init(&n->lock, NULL);
-    mdg_map_init(&n->map, seed);
+    n->buckets = buckets;
+    n->mask = FIRST_BUCKETS - 1;
+    n->seed[0] = seed[0];
+    n->seed[1] = seed[1];
     *out = n;
     return 0;
+}
+
+/* Out of its bucket, at *at. */
+static void drop(struct mdg_names *n, struct mdg_principal **at)
+{
+    struct mdg_principal *p = *at;
+    *at = p->next;
+    n->count--;
+    free(p);
 }
 
 void mdg_names_free(struct mdg_names *n)
 {
     if (!n)
         return;
-    size_t at = 0;
-    for (struct holder *h = mdg_map_next(&n->map, &at); h; h = mdg_map_next(&n->map, &at))
-        free(h);
-    mdg_map_fini(&n->map);
+    for (size_t i = 0; i <= n->mask; i++) {
+        while (n->buckets[i]) {
+            assert(n->buckets[i]->is_held); /* who has a name, has gone by now */
+            drop(n, &n->buckets[i]);
+        }
+    }
+    free(n->buckets);
     pthread_mutex_destroy(&n->lock);
     free(n);
 }
 
-static void fold(struct mdg_slice name, uint8_t out[MDG_NAME_BYTES_MAX])
+static uint64_t hash_of(const struct mdg_names *n, struct mdg_slice name)
 {
+    uint8_t folded[MDG_NAME_BYTES_MAX];
+    assert(name.len <= sizeof folded);
     for (size_t i = 0; i < name.len; i++)
-        out[i] = mdg_ascii_lower(name.data[i]);
+        folded[i] = mdg_ascii_lower(name.data[i]);
+    return mdg_siphash(n->seed, mdg_slice(folded, name.len));
 }
 
-static struct mdg_slice folded_key(const struct holder *h)
+static struct mdg_principal **bucket_of(const struct mdg_names *n, struct mdg_slice name)
 {
-    return mdg_slice(h->folded, h->len);
+    return &n->buckets[hash_of(n, name) & n->mask];
 }
 
-static void drop(struct mdg_names *n, struct holder *h)
+static bool has_name(const struct mdg_principal *p, struct mdg_slice name)
 {
-    mdg_map_remove(&n->map, folded_key(h));
-    free(h);
+    return mdg_slice_eq_nocase(mdg_principal_name(p), name);
 }
 
-static bool is_free(const struct holder *h, uint64_t now_ms)
+/* When memory is short the chains just get longer. */
+static void grow(struct mdg_names *n)
 {
-    return h->uses == 0 && now_ms >= h->free_at_ms;
+    size_t mask = n->mask * 2 + 1;
+    struct mdg_principal **old = n->buckets;
+    struct mdg_principal **buckets = calloc(mask + 1, sizeof(struct mdg_principal *));
+    size_t old_len = n->mask + 1;
+    if (!buckets)
+        return;
+    n->buckets = buckets;
+    n->mask = mask;
+    for (size_t i = 0; i < old_len; i++) {
+        for (struct mdg_principal *p = old[i], *next; p; p = next) {
+            struct mdg_principal **at = bucket_of(n, mdg_principal_name(p));
+            next = p->next;
+            p->next = *at;
+            *at = p;
+        }
+    }
+    free(old);
 }
 
-/* One step of the sweep for each name that arrives: the table cannot grow faster than it is swept.
- */
+static void hold(struct mdg_principal *p, uint64_t now_ms)
+{
+    p->is_held = true;
+    p->expires_unix_ms = now_ms + MDG_NAME_HELD_MS; /* nobody reads it any more but we */
+}
+
+static bool is_over(const struct mdg_principal *p, uint64_t now_ms)
+{
+    return p->is_held && now_ms >= p->expires_unix_ms;
+}
+
+/* Two buckets for each name that arrives: the table cannot grow faster than it is swept. */
 static void sweep(struct mdg_names *n, uint64_t now_ms)
 {
     for (int i = 0; i < 2; i++) {
-        struct holder *h = mdg_map_next(&n->map, &n->sweep_at);
-        if (!h) {
-            n->sweep_at = 0;
-            return;
+        struct mdg_principal **at = &n->buckets[n->sweep_at++ & n->mask];
+        while (*at) {
+            if (is_over(*at, now_ms))
+                drop(n, at);
+            else
+                at = &(*at)->next;
         }
-        if (is_free(h, now_ms))
-            drop(n, h);
     }
 }
 
-static int use_locked(struct mdg_names *n, struct mdg_slice key, uint64_t owner, uint64_t now_ms)
+/* Everyone who has the name is the same owner: looking at the first one is enough. */
+static struct mdg_principal **find(const struct mdg_names *n, struct mdg_slice name)
+{
+    struct mdg_principal **at = bucket_of(n, name);
+    while (*at && !has_name(*at, name))
+        at = &(*at)->next;
+    return at;
+}
+
+static bool is_taken(const struct mdg_names *n, struct mdg_slice name, uint64_t owner,
+                     uint64_t now_ms)
+{
+    const struct mdg_principal *p = *find(n, name);
+    return p && p->owner != owner && !is_over(p, now_ms);
+}
+
+/* A name is held by one principal at most, and only while nobody has it. */
+static void drop_held(struct mdg_names *n, struct mdg_slice name)
+{
+    struct mdg_principal **at = find(n, name);
+    if (*at && (*at)->is_held)
+        drop(n, at);
+}
+
+static void add(struct mdg_names *n, struct mdg_principal *p)
+{
+    if (++n->count > CHAIN_LEN * (n->mask + 1))
+        grow(n);
+    struct mdg_principal **at = bucket_of(n, mdg_principal_name(p));
+    p->next = *at;
+    *at = p;
+}
+
+static int take_locked(struct mdg_names *n, const struct mdg_name_claim *claim, uint64_t now_ms,
+                       struct mdg_principal **out)
 {
     sweep(n, now_ms);
-    struct holder *h = mdg_map_get(&n->map, key);
-    if (h && h->owner != owner && !is_free(h, now_ms))
+    if (is_taken(n, claim->name, claim->owner, now_ms))
         return MDG_E_EXISTS;
-    if (!h) {
-        if (n->map.len >= NAMES_MAX)
-            return MDG_E_FULL;
-        h = calloc(1, sizeof *h + key.len);
-        if (!h)
-            return MDG_E_NO_MEMORY;
-        h->len = (uint8_t)key.len;
-        memcpy(h->folded, key.data, key.len);
-        int err = mdg_map_put(&n->map, folded_key(h), h);
-        if (err < 0) {
-            free(h);
-            return err;
-        }
-    }
-    h->owner = owner;
-    h->uses++;
+    if (n->count >= NAMES_MAX)
+        return MDG_E_FULL;
+    struct mdg_principal *p =
+        mdg_principal_new(claim->name, claim->guest, claim->rights, claim->expires_unix_ms);
+    if (!p)
+        return MDG_E_NO_MEMORY;
+    p->owner = claim->owner;
+    p->home = claim->home;
+    drop_held(n, claim->name);
+    add(n, p);
+    *out = p;
     return 0;
 }
 
-int mdg_names_use(struct mdg_names *n, struct mdg_slice name, uint64_t owner, uint64_t now_ms)
+int mdg_names_take(struct mdg_names *n, const struct mdg_name_claim *claim, uint64_t now_ms,
+                   struct mdg_principal **out)
 {
-    uint8_t folded[MDG_NAME_BYTES_MAX];
-    if (name.len == 0 || name.len > sizeof folded)
+    if (claim->name.len == 0 || claim->name.len > MDG_NAME_BYTES_MAX)
         return MDG_E_SYNTAX;
-    fold(name, folded);
     pthread_mutex_lock(&n->lock);
-    int err = use_locked(n, mdg_slice(folded, name.len), owner, now_ms);
+    int err = take_locked(n, claim, now_ms, out);
     pthread_mutex_unlock(&n->lock);
     return err;
 }
 
-void mdg_names_release(struct mdg_names *n, struct mdg_slice name, uint64_t owner, uint64_t now_ms,
-                       bool at_once)
+static struct mdg_principal **place_of(const struct mdg_names *n, const struct mdg_principal *p)
 {
-    uint8_t folded[MDG_NAME_BYTES_MAX];
-    assert(name.len > 0 && name.len <= sizeof folded);
-    fold(name, folded);
-    pthread_mutex_lock(&n->lock);
-    struct holder *h = mdg_map_get(&n->map, mdg_slice(folded, name.len));
-    if (h && h->owner == owner) {
-        if (h->uses > 0)
-            h->uses--;
-        h->free_at_ms = now_ms + MDG_NAME_HELD_MS;
-        if (h->uses == 0 && at_once)
-            drop(n, h);
+    struct mdg_principal **at = bucket_of(n, mdg_principal_name(p));
+    while (*at != p)
+        at = &(*at)->next;
+    return at;
+}
+
+static void give_back_locked(struct mdg_names *n, struct mdg_principal *p, uint64_t now_ms)
+{
+    struct mdg_principal **at = place_of(n, p);
+    *at = p->next;
+    n->count--;
+    if (p->guest || *find(n, mdg_principal_name(p))) { /* or others of his are here */
+        free(p);
+        return;
     }
+    hold(p, now_ms);
+    add(n, p);
+}
+
+void mdg_names_give_back(struct mdg_names *n, struct mdg_principal *p, uint64_t now_ms)
+{
+    pthread_mutex_lock(&n->lock);
+    give_back_locked(n, p, now_ms);
+    pthread_mutex_unlock(&n->lock);
+}
+
+static int hold_locked(struct mdg_names *n, const struct mdg_name_claim *claim, uint64_t now_ms)
+{
+    struct mdg_principal *p;
+    int err = take_locked(n, claim, now_ms, &p);
+    if (err == 0)
+        give_back_locked(n, p, now_ms);
+    return err;
+}
+
+int mdg_names_hold(struct mdg_names *n, struct mdg_slice name, uint64_t owner, uint64_t now_ms)
+{
+    const struct mdg_name_claim claim = {.name = name, .owner = owner};
+    if (name.len == 0 || name.len > MDG_NAME_BYTES_MAX)
+        return MDG_E_SYNTAX;
+    pthread_mutex_lock(&n->lock);
+    int err = hold_locked(n, &claim, now_ms);
+    pthread_mutex_unlock(&n->lock);
+    return err;
+}
+
+void mdg_names_let_go(struct mdg_names *n, struct mdg_slice name, uint64_t owner)
+{
+    if (name.len > MDG_NAME_BYTES_MAX)
+        return;
+    pthread_mutex_lock(&n->lock);
+    const struct mdg_principal *p = *find(n, name);
+    if (p && p->owner == owner)
+        drop_held(n, name);
     pthread_mutex_unlock(&n->lock);
 }

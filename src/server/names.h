@@ -8,7 +8,7 @@
 #define MDG_NAMES_H
 
 #include "base/base.h"
-#include <pthread.h>
+#include "hub/principal.h"
 
 struct mdg_names;
 
@@ -23,13 +23,29 @@ int mdg_name_check(struct mdg_slice name) MDG_NODISCARD;
 
 int mdg_names_new(const uint64_t seed[2], struct mdg_names **out) MDG_NODISCARD;
 void mdg_names_free(struct mdg_names *n);
-/* Takes the name for this owner (a random id in his cookie, or the guest's own) and counts one use.
- * Letter case does not make two names different. Signed-in owners push aside nobody. MDG_E_EXISTS:
- * somebody else has it. MDG_E_NO_MEMORY, MDG_E_FULL (too many names). */
-int mdg_names_use(struct mdg_names *n, struct mdg_slice name, uint64_t owner,
-                  uint64_t now_ms) MDG_NODISCARD;
-/* The counterpart of one mdg_names_use. `at_once`: do not hold it (a sign-out, a guest). */
-void mdg_names_release(struct mdg_names *n, struct mdg_slice name, uint64_t owner, uint64_t now_ms,
-                       bool at_once);
+
+/* What a name is taken with. */
+struct mdg_name_claim {
+    struct mdg_slice name;
+    uint64_t owner; /* a random id in his cookie, or the guest's own */
+    bool guest;
+    uint32_t rights;
+    uint64_t expires_unix_ms;
+    struct mdg_principal_home *home; /* hears of the end, and calls mdg_names_give_back */
+};
+
+/* A principal that has the name, for as long as there are references to it. Letter case does not
+ * make two names different. Signed-in owners push aside nobody. MDG_E_EXISTS: somebody else has it.
+ * MDG_E_NO_MEMORY, MDG_E_FULL (too many names), MDG_E_SYNTAX (empty or too long). */
+int mdg_names_take(struct mdg_names *n, const struct mdg_name_claim *claim, uint64_t now_ms,
+                   struct mdg_principal **out) MDG_NODISCARD;
+/* The end of a principal of mdg_names_take, whose memory goes. Was it the owner's last one, the
+ * name is held for him for a while; a guest's is free at once. */
+void mdg_names_give_back(struct mdg_names *n, struct mdg_principal *p, uint64_t now_ms);
+/* Holds the name for an owner who is about to come. Errors as mdg_names_take. */
+int mdg_names_hold(struct mdg_names *n, struct mdg_slice name, uint64_t owner,
+                   uint64_t now_ms) MDG_NODISCARD;
+/* The owner does not want it held any more (a sign-out). */
+void mdg_names_let_go(struct mdg_names *n, struct mdg_slice name, uint64_t owner);
 
 #endif

@@ -108,22 +108,81 @@ static void names_are_what_people_can_tell_apart(void **state)
                      MDG_E_TOO_BIG);
 }
 
+/* A home that gives names back at the time it was told. */
+struct home {
+    struct mdg_principal_home home;
+    struct mdg_names *names;
+    uint64_t now_ms;
+};
+
+static void principal_gone(struct mdg_principal_home *home, struct mdg_principal *p)
+{
+    struct home *h = MDG_CONTAINER_OF(home, struct home, home);
+    mdg_names_give_back(h->names, p, h->now_ms);
+}
+
+static int take(struct home *h, const char *name, uint64_t owner, struct mdg_principal **out)
+{
+    const struct mdg_name_claim claim = {.name = mdg_slice_str(name),
+                                         .owner = owner,
+                                         .guest = owner >= 1000,
+                                         .rights = MDG_RIGHTS_USER,
+                                         .home = &h->home};
+    return mdg_names_take(h->names, &claim, h->now_ms, out);
+}
+
 static void a_name_stays_with_its_holder_and_is_free_again_later(void **state)
 {
     (void)state;
-    struct mdg_names *n;
-    struct mdg_slice ann = MDG_SLICE_LIT("Ann"), same = MDG_SLICE_LIT("aNN");
-    assert_int_equal(mdg_names_new((const uint64_t[2]){1, 2}, &n), 0);
-    assert_int_equal(mdg_names_use(n, ann, 1, 0), 0);
-    assert_int_equal(mdg_names_use(n, same, 2, 0), MDG_E_EXISTS);
-    assert_int_equal(mdg_names_use(n, ann, 1, 0), 0);
-    mdg_names_release(n, ann, 1, 1000, false);
-    mdg_names_release(n, ann, 1, 1000, false);
-    assert_int_equal(mdg_names_use(n, same, 2, 1000 + MDG_NAME_HELD_MS - 1), MDG_E_EXISTS);
-    assert_int_equal(mdg_names_use(n, same, 2, 1000 + MDG_NAME_HELD_MS), 0);
-    mdg_names_release(n, same, 2, 200000, true);
-    assert_int_equal(mdg_names_use(n, ann, 3, 200000), 0);
-    mdg_names_free(n);
+    struct home h = {.home = {principal_gone}};
+    struct mdg_principal *one, *two, *other;
+    assert_int_equal(mdg_names_new((const uint64_t[2]){1, 2}, &h.names), 0);
+    assert_int_equal(take(&h, "Ann", 1, &one), 0);
+    assert_int_equal(take(&h, "aNN", 2, &other), MDG_E_EXISTS);
+    assert_int_equal(take(&h, "ANN", 1, &two), 0); /* another device of hers */
+    assert_int_equal(mdg_names_hold(h.names, MDG_SLICE_LIT("ann"), 2, 0), MDG_E_EXISTS);
+    h.now_ms = 1000;
+    mdg_principal_unref(mdg_principal_ref(one));
+    mdg_principal_unref(one);
+    assert_int_equal(take(&h, "aNN", 2, &other), MDG_E_EXISTS);
+    mdg_principal_unref(two);
+    h.now_ms = 1000 + MDG_NAME_HELD_MS - 1;
+    assert_int_equal(take(&h, "aNN", 2, &other), MDG_E_EXISTS);
+    h.now_ms++;
+    assert_int_equal(take(&h, "aNN", 2, &other), 0);
+    assert_int_equal(take(&h, "Ann", 1, &one), MDG_E_EXISTS);
+    mdg_principal_unref(other);
+    mdg_names_let_go(h.names, MDG_SLICE_LIT("Ann"), 1); /* not hers to give */
+    assert_int_equal(take(&h, "Ann", 1, &one), MDG_E_EXISTS);
+    mdg_names_let_go(h.names, MDG_SLICE_LIT("Ann"), 2);
+    assert_int_equal(mdg_names_hold(h.names, MDG_SLICE_LIT("ann"), 1, h.now_ms), 0);
+    assert_int_equal(take(&h, "Ann", 3, &other), MDG_E_EXISTS);
+    assert_int_equal(take(&h, "Ann", 1, &one), 0);
+    mdg_principal_unref(one);
+    mdg_names_free(h.names);
+}
+
+/* A million guests come and go, a few at a time: each name is free when its guest is gone. */
+static void guests_that_have_gone_take_up_no_names(void **state)
+{
+    enum { AT_ONCE = 300, ROUNDS = 3500 };
+    (void)state;
+    struct home h = {.home = {principal_gone}};
+    struct mdg_principal *guests[AT_ONCE];
+    char name[24];
+    assert_int_equal(mdg_names_new((const uint64_t[2]){1, 2}, &h.names), 0);
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        for (uint64_t i = 0; i < AT_ONCE; i++) {
+            snprintf(name, sizeof name, "guest-%06x", (unsigned)(round * AT_ONCE + i));
+            assert_int_equal(take(&h, name, 1000 + i, &guests[i]), 0);
+        }
+        assert_int_equal(take(&h, name, 2000, &guests[0]), MDG_E_EXISTS);
+        for (int i = 0; i < AT_ONCE; i++)
+            mdg_principal_unref(guests[i]);
+    }
+    assert_int_equal(take(&h, name, 2000, &guests[0]), 0);
+    mdg_principal_unref(guests[0]);
+    mdg_names_free(h.names);
 }
 
 static bool allowed(const char *origin, const char *host, const char *list)
@@ -261,6 +320,7 @@ int main(void)
         cmocka_unit_test(a_known_token_of_another_maker_is_accepted),
         cmocka_unit_test(names_are_what_people_can_tell_apart),
         cmocka_unit_test(a_name_stays_with_its_holder_and_is_free_again_later),
+        cmocka_unit_test(guests_that_have_gone_take_up_no_names),
         cmocka_unit_test(pages_of_other_origins_are_refused_unless_listed),
         cmocka_unit_test(routes_match_the_most_exact_pattern),
         cmocka_unit_test(listen_addresses_come_in_several_spellings),

@@ -77,6 +77,26 @@ struct mdg_slice mdg_slice_split(struct mdg_slice *rest, uint8_t sep);
 int mdg_slice_u64(struct mdg_slice s, uint64_t *out) MDG_NODISCARD;
 
 /* Intrusive doubly linked list with a sentinel head. */
+/* A list that is one pointer while nothing is in it: for what is seldom there. Newest first. */
+struct mdg_node {
+    struct mdg_node *next, **at; /* at: the pointer that points here */
+};
+
+static inline void mdg_node_push(struct mdg_node **head, struct mdg_node *node)
+{
+    *node = (struct mdg_node){*head, head};
+    if (*head)
+        (*head)->at = &node->next;
+    *head = node;
+}
+
+static inline void mdg_node_remove(struct mdg_node *node)
+{
+    *node->at = node->next;
+    if (node->next)
+        node->next->at = node->at;
+}
+
 struct mdg_list {
     struct mdg_list *prev, *next;
 };

@@ -110,7 +110,7 @@ static void on_kick(struct mdg_session *s, int reason)
     fail_msg("kicked: %d", reason);
 }
 
-static const struct mdg_session_ops ops = {on_joined, on_deliver, on_gap, on_kick, NULL};
+static const struct mdg_session_ops ops = {on_joined, on_deliver, on_gap, on_kick, NULL, NULL};
 
 static void on_published(void *arg, int err, struct mdg_position at)
 {

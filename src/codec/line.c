@@ -16,7 +16,7 @@ void mdg_line_dec_init(struct mdg_line_dec *d, uint32_t line_max)
 /* True: the byte belongs to a telnet command. */
 static bool eat_telnet(struct mdg_line_dec *d, uint8_t byte)
 {
-    switch (d->telnet) {
+    switch ((enum mdg_telnet_state)d->telnet) {
     case MDG_TELNET_TEXT:
         if (byte != IAC)
             return false;

@@ -22,8 +22,8 @@ enum mdg_telnet_state {
 struct mdg_line_dec {
     uint32_t line_max; /* bytes of a line, without its end */
     uint32_t scanned;  /* bytes at the head of the input that hold no LF and no telnet command */
-    enum mdg_line_state state;
-    enum mdg_telnet_state telnet;
+    uint8_t state;     /* enum mdg_line_state */
+    uint8_t telnet;    /* enum mdg_telnet_state */
 };
 
 enum mdg_line_event_type {

@@ -78,13 +78,10 @@ static void on_kick(struct mdg_session *s, int reason)
     mdg_peer_close(mdg_peer_of(s), mdg_peer_close_code(reason), mdg_slice(NULL, 0));
 }
 
-static const struct mdg_session_ops session_ops = {on_joined, mdg_peer_deliver, on_gap, on_kick,
-                                                   NULL};
-
 const struct mdg_dialect mdg_bare_dialect = {
     .name = "bare",
     .open = on_open,
     .on_input = on_input,
     .encode = on_encode,
-    .session = &session_ops,
+    .session = {on_joined, mdg_peer_deliver, on_gap, on_kick, NULL, mdg_peer_close_session},
 };

@@ -33,7 +33,7 @@ struct mdg_dialect {
     int (*private_head)(const struct mdg_member *member, const struct mdg_msg *m,
                         struct mdg_writer *w);
     /* Upcalls of the hub. `deliver` is mdg_peer_deliver unless the dialect has a reason. */
-    const struct mdg_session_ops *session;
+    struct mdg_session_ops session; /* of a peer: by their address it knows its dialect */
     size_t state_bytes; /* of the dialect's own, zeroed, behind each peer: mdg_peer_state */
     /* There is room again (members that were behind are resumed already). May be NULL. */
     void (*writable)(struct mdg_peer *p);

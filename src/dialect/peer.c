@@ -31,7 +31,7 @@ int mdg_peers_new(struct mdg_hub *hub, const struct mdg_peers_config *config,
     mdg_buf_init(&ps->framed, WORK_BYTES_MAX);
     mdg_buf_init(&ps->work, WORK_BYTES_MAX);
     mdg_buf_init(&ps->scratch, WORK_BYTES_MAX);
-    mdg_list_init(&ps->peers);
+    mdg_small_init(&ps->peers);
     *out = ps;
     return 0;
 }
@@ -56,8 +56,9 @@ void mdg_peers_free(struct mdg_peers *ps)
 {
     if (!ps)
         return;
-    assert(mdg_list_empty(&ps->peers));
+    assert(ps->stats.peers == 0);
     mdg_peers_flush(ps);
+    mdg_small_fini(&ps->peers);
     mdg_buf_fini(&ps->framed);
     mdg_buf_fini(&ps->work);
     mdg_buf_fini(&ps->scratch);
@@ -79,25 +80,48 @@ struct mdg_hub *mdg_peers_hub(const struct mdg_peers *ps)
     return ps->hub;
 }
 
+struct closing {
+    int code;
+    struct mdg_slice reason;
+};
+
+static void close_session(struct mdg_session *s, void *arg)
+{
+    const struct closing *c = arg;
+    if (s->ops->close)
+        s->ops->close(s, c->code, c->reason);
+}
+
 void mdg_peers_close_all(struct mdg_peers *ps, int code, struct mdg_slice reason)
 {
-    MDG_LIST_FOR(it, next, &ps->peers)
-    mdg_peer_close(MDG_CONTAINER_OF(it, struct mdg_peer, in_shared), code, reason);
+    struct closing c = {code, reason};
+    mdg_hub_each_session(ps->hub, close_session, &c);
+}
+
+void mdg_peer_close_session(struct mdg_session *s, int code, struct mdg_slice reason)
+{
+    mdg_peer_close(mdg_peer_of(s), code, reason);
+}
+
+static size_t bytes_of(size_t state_words)
+{
+    return sizeof(struct mdg_peer) + state_words * sizeof(uint64_t);
 }
 
 int mdg_peer_new(struct mdg_peers *ps, const struct mdg_dialect *dialect, struct mdg_principal *who,
                  struct mdg_peer **out)
 {
-    struct mdg_peer *p = calloc(1, sizeof *p + dialect->state_bytes);
+    size_t words = (dialect->state_bytes + sizeof(uint64_t) - 1) / sizeof(uint64_t);
+    assert(words <= UINT8_MAX && dialect->session.close);
+    struct mdg_peer *p = mdg_small_get(&ps->peers, bytes_of(words));
     if (!p)
         return MDG_E_NO_MEMORY;
-    mdg_session_init(&p->session, ps->hub, dialect->session, who);
+    mdg_session_init(&p->session, ps->hub, &dialect->session, who);
+    p->session.user_slot = MDG_PEER_NO_SLOT;
+    p->session.user_words = (uint8_t)words;
     p->shared = ps;
-    p->dialect = dialect;
-    p->slot = MDG_PEER_NO_SLOT;
     p->tokens = ps->config.publish_burst * 1000;
-    p->tokens_ms = mdg_hub_now_ms(ps->hub);
-    mdg_list_push(&ps->peers, &p->in_shared);
+    p->tokens_ms = (uint32_t)mdg_hub_now_ms(ps->hub);
     ps->stats.peers++;
     *out = p;
     return 0;
@@ -107,24 +131,24 @@ void mdg_peer_free(struct mdg_peer *p)
 {
     if (!p)
         return;
-    mdg_hub_forget(p->shared->hub, p);
+    struct mdg_peers *ps = p->shared;
+    mdg_hub_forget(ps->hub, p);
     mdg_session_fini(&p->session);
-    mdg_list_remove(&p->in_shared);
-    p->shared->stats.peers--;
+    ps->stats.peers--;
     if (p->waiting) {
         mdg_buf_fini(p->waiting);
         free(p->waiting);
     }
-    free(p);
+    mdg_small_put(&ps->peers, p, bytes_of(p->session.user_words));
 }
 
 void mdg_peer_attach(struct mdg_peer *p, struct mdg_link *link, const struct mdg_handshake *hs)
 {
     assert(!p->link);
     p->link = link;
-    p->flags |= PEER_ATTACHED;
+    p->session.user_flags |= PEER_ATTACHED;
     mdg_peer_find_wire(p);
-    int err = p->dialect->open(p, hs);
+    int err = mdg_dialect_of(p)->open(p, hs);
     if (err < 0)
         mdg_peer_close(p, mdg_peer_close_code(err), mdg_slice(NULL, 0));
 }
@@ -132,15 +156,15 @@ void mdg_peer_attach(struct mdg_peer *p, struct mdg_link *link, const struct mdg
 void mdg_peer_become(struct mdg_peer *p, const struct mdg_dialect *dialect)
 {
     static const struct mdg_handshake nothing_new = {0};
-    assert(p->link && dialect->state_bytes <= p->dialect->state_bytes);
-    if (p->dialect->close)
-        p->dialect->close(p, MDG_CLOSE_NORMAL);
+    const struct mdg_dialect *before = mdg_dialect_of(p);
+    assert(p->link && dialect->state_bytes <= p->session.user_words * sizeof(uint64_t));
+    if (before->close)
+        before->close(p, MDG_CLOSE_NORMAL);
     mdg_hub_forget(p->shared->hub, p);
-    MDG_LIST_FOR(it, next, &p->session.members)
-    mdg_hub_leave(MDG_CONTAINER_OF(it, struct mdg_member, in_session));
-    memset(p->state, 0, p->dialect->state_bytes);
-    p->dialect = dialect;
-    p->session.ops = dialect->session;
+    while (p->session.last)
+        mdg_hub_leave(mdg_session_first(&p->session));
+    memset(p->state, 0, p->session.user_words * sizeof(uint64_t));
+    p->session.ops = &dialect->session;
     mdg_peer_find_wire(p);
     int err = dialect->open(p, &nothing_new);
     if (err < 0)
@@ -164,7 +188,7 @@ struct mdg_peers *mdg_peer_shared(struct mdg_peer *p)
 
 const struct mdg_dialect *mdg_peer_dialect(const struct mdg_peer *p)
 {
-    return p->dialect;
+    return mdg_dialect_of(p);
 }
 
 void *mdg_peer_state(struct mdg_peer *p)
@@ -184,7 +208,7 @@ struct mdg_peer *mdg_peer_of_link(struct mdg_link *l)
 
 bool mdg_peer_closing(const struct mdg_peer *p)
 {
-    return p->flags & PEER_CLOSING;
+    return p->session.user_flags & PEER_CLOSING;
 }
 
 struct mdg_buf *mdg_peer_scratch(struct mdg_peer *p)
@@ -198,7 +222,7 @@ struct mdg_buf *mdg_peer_scratch(struct mdg_peer *p)
 static int on_input(struct mdg_link *l, struct mdg_input in, bool binary)
 {
     struct mdg_peer *p = l->user_arg;
-    return p->flags & PEER_CLOSING ? 0 : p->dialect->on_input(p, in, binary);
+    return p->session.user_flags & PEER_CLOSING ? 0 : mdg_dialect_of(p)->on_input(p, in, binary);
 }
 
 /* Units for this peer alone are kept as a length and the bytes. */
@@ -233,28 +257,27 @@ static void on_writable(struct mdg_link *l)
     struct mdg_peer *p = l->user_arg;
     if (!send_waiting(p))
         return;
-    p->flags &= (uint8_t)~PEER_FULL;
-    if (p->flags & PEER_PAUSED) {
-        p->flags &= (uint8_t)~PEER_PAUSED;
+    p->session.user_flags &= (uint8_t)~PEER_FULL;
+    if (p->session.user_flags & PEER_PAUSED) {
+        p->session.user_flags &= (uint8_t)~PEER_PAUSED;
         l->carrier->pause(l, false);
     }
-    MDG_LIST_FOR(it, next, &p->session.members)
+    MDG_SESSION_FOR(m, &p->session)
     {
-        struct mdg_member *m = MDG_CONTAINER_OF(it, struct mdg_member, in_session);
         if (m->behind)
             mdg_hub_resume(m);
     }
-    if (p->dialect->writable)
-        p->dialect->writable(p);
+    if (mdg_dialect_of(p)->writable)
+        mdg_dialect_of(p)->writable(p);
 }
 
 static void on_close(struct mdg_link *l, int code, struct mdg_slice reason)
 {
     struct mdg_peer *p = l->user_arg;
     (void)reason;
-    p->flags |= PEER_CLOSING;
-    if (p->dialect->close)
-        p->dialect->close(p, code);
+    p->session.user_flags |= PEER_CLOSING;
+    if (mdg_dialect_of(p)->close)
+        mdg_dialect_of(p)->close(p, code);
     mdg_peer_free(p);
 }
 
@@ -265,13 +288,13 @@ const struct mdg_link_user mdg_peer_link_user = {on_input, on_writable, on_close
 int mdg_peer_try_unit(struct mdg_peer *p, struct mdg_slice unit, const struct mdg_unit_meta *meta)
 {
     static const struct mdg_unit_meta plain = {0};
-    if (p->flags & PEER_CLOSING)
+    if (p->session.user_flags & PEER_CLOSING)
         return MDG_E_CLOSED;
-    if (p->flags & PEER_FULL)
+    if (p->session.user_flags & PEER_FULL)
         return MDG_E_FULL;
     int err = mdg_link_send_unit(p->link, unit, meta ? meta : &plain);
     if (err == MDG_E_FULL)
-        p->flags |= PEER_FULL;
+        p->session.user_flags |= PEER_FULL;
     return err;
 }
 
@@ -304,17 +327,17 @@ void mdg_peer_send_unit(struct mdg_peer *p, struct mdg_slice unit, const struct 
         mdg_peer_close(p, MDG_CLOSE_SLOW, MDG_SLICE_LIT("too slow"));
         return;
     }
-    if (!(p->flags & PEER_PAUSED) && !p->link->carrier->one_way) {
-        p->flags |= PEER_PAUSED;
+    if (!(p->session.user_flags & PEER_PAUSED) && !p->link->carrier->one_way) {
+        p->session.user_flags |= PEER_PAUSED;
         p->link->carrier->pause(p->link, true);
     }
 }
 
 void mdg_peer_close(struct mdg_peer *p, int code, struct mdg_slice reason)
 {
-    if (p->flags & PEER_CLOSING)
+    if (p->session.user_flags & PEER_CLOSING)
         return;
-    p->flags |= PEER_CLOSING;
+    p->session.user_flags |= PEER_CLOSING;
     if (p->link)
         mdg_link_close(p->link, code, reason);
 }
@@ -349,8 +372,9 @@ bool mdg_peer_may_publish(struct mdg_peer *p)
     if (config->publish_rate == 0)
         return true;
     uint64_t full = (uint64_t)config->publish_burst * 1000;
-    uint64_t tokens = p->tokens + (now_ms - p->tokens_ms) * config->publish_rate;
-    p->tokens_ms = now_ms;
+    uint64_t passed_ms = (uint32_t)now_ms - p->tokens_ms;
+    uint64_t tokens = p->tokens + passed_ms * config->publish_rate;
+    p->tokens_ms = (uint32_t)now_ms;
     p->tokens = (uint32_t)mdg_min_size(tokens, full);
     if (p->tokens < 1000)
         return false;

@@ -71,7 +71,9 @@ bool mdg_peer_closing(const struct mdg_peer *p);
 
 /* Below: for dialects. */
 
-/* session_ops.deliver for every dialect whose messages are shared. */
+/* session.close of every dialect. */
+void mdg_peer_close_session(struct mdg_session *s, int code, struct mdg_slice reason);
+/* session.deliver of every dialect whose messages are shared. */
 int mdg_peer_deliver(struct mdg_member *m, struct mdg_msg *const *msgs, size_t n);
 /* A unit for this peer alone: an answer, a greeting. When the link is full it waits in a bounded
  * queue, reading from the peer pauses, and messages wait behind it; past the bound the peer is

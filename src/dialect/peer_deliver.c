@@ -36,14 +36,15 @@ static uint8_t find_slot(struct mdg_peers *ps, const struct mdg_dialect *dialect
 
 void mdg_peer_find_wire(struct mdg_peer *p)
 {
-    p->slot = find_slot(p->shared, p->dialect, p->link->framing);
+    p->session.user_slot = find_slot(p->shared, mdg_dialect_of(p), p->link->framing);
 }
 
 /* A session that moves between polls and streams changes its link's framing. */
 static void follow_framing(struct mdg_peer *p)
 {
-    const struct mdg_framing *known =
-        p->slot == MDG_PEER_NO_SLOT ? NULL : p->shared->wires[p->slot].framing;
+    const struct mdg_framing *known = p->session.user_slot == MDG_PEER_NO_SLOT
+                                          ? NULL
+                                          : p->shared->wires[p->session.user_slot].framing;
     if (MDG_UNLIKELY(known != p->link->framing))
         mdg_peer_find_wire(p);
 }
@@ -144,16 +145,16 @@ static int make_encoding(struct mdg_peer *p, struct mdg_msg *m)
     s.sink = (struct mdg_unit_sink){take_unit, &ps->work};
     s.shared = ps;
     s.framing = p->link->framing;
-    s.private_head = p->dialect->private_head != NULL;
+    s.private_head = mdg_dialect_of(p)->private_head != NULL;
     s.binary = s.compress = false;
     s.body_len = 0;
     s.count = 0;
     ps->framed.len = ps->work.len = 0;
-    int err = p->dialect->encode(m, s.framing->text_only, &s.sink);
+    int err = mdg_dialect_of(p)->encode(m, s.framing->text_only, &s.sink);
     if (err < 0)
         return err;
     struct mdg_encoding *e = wrap(&s);
-    err = e ? mdg_msg_set_encoding(m, p->slot, e) : MDG_E_NO_MEMORY;
+    err = e ? mdg_msg_set_encoding(m, p->session.user_slot, e) : MDG_E_NO_MEMORY;
     if (err < 0)
         mdg_encoding_free(e);
     else
@@ -165,13 +166,13 @@ int mdg_peer_encoding(struct mdg_peer *p, struct mdg_msg *m, const struct mdg_en
 {
     *out = NULL;
     follow_framing(p);
-    if (p->slot == MDG_PEER_NO_SLOT)
+    if (p->session.user_slot == MDG_PEER_NO_SLOT)
         return 0;
-    *out = mdg_msg_encoding(m, p->slot);
+    *out = mdg_msg_encoding(m, p->session.user_slot);
     if (MDG_LIKELY(*out != NULL))
         return 0;
     int err = make_encoding(p, m);
-    *out = err < 0 ? NULL : mdg_msg_encoding(m, p->slot);
+    *out = err < 0 ? NULL : mdg_msg_encoding(m, p->session.user_slot);
     return err;
 }
 
@@ -179,8 +180,8 @@ int mdg_peer_send_chunks(struct mdg_peer *p, const struct mdg_chunk *chunks, siz
 {
     struct mdg_chunk copy[CHUNKS_AT_ONCE];
     assert(n > 0);
-    if (p->flags & (PEER_FULL | PEER_CLOSING))
-        return p->flags & PEER_CLOSING ? MDG_E_CLOSED : MDG_E_FULL;
+    if (p->session.user_flags & (PEER_FULL | PEER_CLOSING))
+        return p->session.user_flags & PEER_CLOSING ? MDG_E_CLOSED : MDG_E_FULL;
     struct mdg_chunk *list = n <= CHUNKS_AT_ONCE ? copy : malloc(n * sizeof *list);
     if (!list)
         return MDG_E_NO_MEMORY;
@@ -194,7 +195,7 @@ int mdg_peer_send_chunks(struct mdg_peer *p, const struct mdg_chunk *chunks, siz
             mdg_blob_unref(chunks[i].blob);
     }
     if (err == MDG_E_FULL)
-        p->flags |= PEER_FULL;
+        p->session.user_flags |= PEER_FULL;
     if (list != copy)
         free(list);
     return err;
@@ -217,11 +218,11 @@ static int unit_to_link(struct mdg_unit_sink *sink, struct mdg_slice unit,
     struct link_sink *s = MDG_CONTAINER_OF(sink, struct link_sink, sink);
     struct mdg_peer *p = s->peer;
     uint8_t head[PRIVATE_BYTES_MAX];
-    if (p->dialect->private_head) {
+    if (mdg_dialect_of(p)->private_head) {
         struct mdg_writer w;
         struct mdg_buf *whole = &p->shared->framed;
         mdg_writer_init(&w, head, sizeof head);
-        int err = p->dialect->private_head(s->member, s->msg, &w);
+        int err = mdg_dialect_of(p)->private_head(s->member, s->msg, &w);
         whole->len = 0;
         if (err == 0 && !mdg_writer_fits(&w))
             err = MDG_E_TOO_BIG;
@@ -250,7 +251,7 @@ static int deliver_unshared(struct mdg_peer *p, const struct mdg_member *m, stru
     const struct mdg_framing *f = p->link->framing;
     p->shared->work.len = 0;
     p->shared->stats.encodings++;
-    return p->dialect->encode(msg, f && f->text_only, &s.sink);
+    return mdg_dialect_of(p)->encode(msg, f && f->text_only, &s.sink);
 }
 
 /* head(total) + escape(private) in a small blob of this member, then what is shared. */
@@ -262,7 +263,7 @@ static int deliver_private(struct mdg_peer *p, const struct mdg_member *m, struc
     struct mdg_unit_meta meta = {.binary = e->binary, .compress = e->compress};
     struct mdg_writer w, dry;
     mdg_writer_init(&w, text, sizeof text);
-    int err = p->dialect->private_head(m, msg, &w);
+    int err = mdg_dialect_of(p)->private_head(m, msg, &w);
     if (err < 0 || !mdg_writer_fits(&w))
         return err < 0 ? err : MDG_E_TOO_BIG;
     struct mdg_slice head = mdg_slice(text, w.len);
@@ -298,12 +299,13 @@ static int deliver_one(struct mdg_peer *p, const struct mdg_member *m, struct md
     const struct mdg_framing *f = p->link->framing;
     const struct mdg_encoding *e;
     follow_framing(p);
-    if (p->slot == MDG_PEER_NO_SLOT || (p->dialect->private_head && (f->whole || !f->joinable)))
+    if (p->session.user_slot == MDG_PEER_NO_SLOT ||
+        (mdg_dialect_of(p)->private_head && (f->whole || !f->joinable)))
         return deliver_unshared(p, m, msg);
     int err = mdg_peer_encoding(p, msg, &e);
     if (!e || e->chunk_count == 0)
         return err;
-    if (p->dialect->private_head)
+    if (mdg_dialect_of(p)->private_head)
         return deliver_private(p, m, msg, e);
     return mdg_peer_send_chunks(p, e->chunks, e->chunk_count);
 }
@@ -332,7 +334,7 @@ static int make_burst(struct mdg_peer *p, struct mdg_wire *w, struct mdg_msg *co
         return 0;
     w->joined = mdg_blob_new((uint32_t)total);
     for (size_t i = 0; w->joined && i < n; i++) {
-        e = mdg_msg_encoding(msgs[i], p->slot);
+        e = mdg_msg_encoding(msgs[i], p->session.user_slot);
         if (e->chunk_count) {
             memcpy(w->joined->data + at, e->chunks[0].blob->data + e->chunks[0].off,
                    e->chunks[0].len);
@@ -344,7 +346,7 @@ static int make_burst(struct mdg_peer *p, struct mdg_wire *w, struct mdg_msg *co
 
 static int deliver_burst(struct mdg_peer *p, struct mdg_msg *const *msgs, size_t n)
 {
-    struct mdg_wire *w = &p->shared->wires[p->slot];
+    struct mdg_wire *w = &p->shared->wires[p->session.user_slot];
     if (MDG_UNLIKELY(!same_burst(w, msgs, n))) {
         int err = make_burst(p, w, msgs, n);
         if (err < 0)
@@ -360,18 +362,19 @@ int mdg_peer_deliver(struct mdg_member *m, struct mdg_msg *const *msgs, size_t n
 {
     struct mdg_peer *p = mdg_peer_of(m->session);
     assert(n > 0 && n <= INT32_MAX);
-    if (p->flags & PEER_CLOSING)
+    if (p->session.user_flags & PEER_CLOSING)
         return (int)n;
-    if (p->flags & PEER_FULL)
+    if (p->session.user_flags & PEER_FULL)
         return 0;
     follow_framing(p);
-    if (n > 1 && n <= MDG_PEER_BURST_MSGS_MAX && p->slot != MDG_PEER_NO_SLOT &&
-        p->link->framing->joinable && !p->dialect->private_head && deliver_burst(p, msgs, n) == 0) {
+    if (n > 1 && n <= MDG_PEER_BURST_MSGS_MAX && p->session.user_slot != MDG_PEER_NO_SLOT &&
+        p->link->framing->joinable && !mdg_dialect_of(p)->private_head &&
+        deliver_burst(p, msgs, n) == 0) {
         p->shared->stats.deliveries += n;
         return (int)n;
     }
     /* One, or no room for all together: as many as fit. */
-    p->flags &= (uint8_t)~PEER_FULL;
+    p->session.user_flags &= (uint8_t)~PEER_FULL;
     for (size_t i = 0; i < n; i++) {
         if (deliver_one(p, m, msgs[i]) == MDG_E_FULL)
             return (int)i;

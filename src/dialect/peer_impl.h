@@ -2,6 +2,7 @@
 #ifndef MDG_PEER_IMPL_H
 #define MDG_PEER_IMPL_H
 
+#include "base/pool.h"
 #include "dialect/peer.h"
 
 enum {
@@ -25,24 +26,30 @@ struct mdg_peers {
     struct mdg_peers_config config;
     struct mdg_peers_stats stats;
     struct mdg_buf framed, work, scratch;
-    struct mdg_list peers;
+    struct mdg_small peers; /* their memory */
     struct mdg_wire wires[MDG_MSG_SLOTS_PEER];
 };
 
 enum mdg_peer_flag { PEER_FULL = 1, PEER_CLOSING = 2, PEER_ATTACHED = 4, PEER_PAUSED = 8 };
 
+/* In the session's bytes: user_flags (enum mdg_peer_flag), user_slot (its wire format) and
+ * user_words (of 8 bytes: how long the state is). Its ops are those of its dialect. */
 struct mdg_peer {
     struct mdg_session session; /* first: the hub fetches its cache line ahead */
     struct mdg_link *link;
     struct mdg_peers *shared;
-    const struct mdg_dialect *dialect;
-    uint8_t slot, flags;
-    uint32_t tokens; /* publications that it may make now, in thousandths */
-    uint64_t tokens_ms;
     struct mdg_buf *waiting; /* units for this peer alone that found the link full */
-    struct mdg_list in_shared;
-    _Alignas(16) uint8_t state[];
+    uint32_t tokens;         /* publications that it may make now, in thousandths */
+    uint32_t tokens_ms;      /* the hub's time when it got them, its lower half */
+    uint64_t state[];        /* the dialect's */
 };
+
+static_assert(sizeof(struct mdg_peer) <= 96, "an idle SSE or TCP member costs 512 bytes in all");
+
+static inline const struct mdg_dialect *mdg_dialect_of(const struct mdg_peer *p)
+{
+    return MDG_CONTAINER_OF(p->session.ops, const struct mdg_dialect, session);
+}
 
 /* peer_deliver.c */
 void mdg_wire_drop_burst(struct mdg_wire *w);

@@ -22,9 +22,7 @@ static void build_welcome(struct mdg_writer *w, const void *arg)
 
 static int on_open(struct mdg_peer *p, const struct mdg_handshake *hs)
 {
-    struct plain *plain = mdg_peer_state(p);
     (void)hs;
-    mdg_list_init(&plain->requests);
     mdg_plain_send_event(p, MDG_SLICE_LIT("welcome"), mdg_slice(NULL, 0), build_welcome, &p);
     return 0;
 }
@@ -33,11 +31,9 @@ static void on_close(struct mdg_peer *p, int code)
 {
     struct plain *plain = mdg_peer_state(p);
     (void)code;
-    if (!plain->requests.next)
-        return;
-    while (!mdg_list_empty(&plain->requests)) {
+    while (plain->requests) {
         struct mdg_plain_request *r =
-            MDG_CONTAINER_OF(mdg_list_first(&plain->requests), struct mdg_plain_request, in_peer);
+            MDG_CONTAINER_OF(plain->requests, struct mdg_plain_request, in_peer);
         mdg_hub_forget(mdg_peer_session(p)->hub, r);
         mdg_plain_request_free(r);
     }
@@ -261,15 +257,13 @@ static int on_input(struct mdg_peer *p, struct mdg_input in, bool binary)
     return 0;
 }
 
-static const struct mdg_session_ops session_ops = {on_joined, mdg_plain_deliver, mdg_plain_gap,
-                                                   mdg_plain_kick, mdg_plain_direct};
-
 const struct mdg_dialect mdg_plain_dialect = {
     .name = "madang.v1",
     .open = on_open,
     .on_input = on_input,
     .close = on_close,
     .encode = mdg_plain_encode,
-    .session = &session_ops,
+    .session = {on_joined, mdg_plain_deliver, mdg_plain_gap, mdg_plain_kick, mdg_plain_direct,
+                mdg_peer_close_session},
     .state_bytes = sizeof(struct plain),
 };

@@ -19,7 +19,7 @@ struct mdg_plain_request *mdg_plain_request_new(struct mdg_peer *p, struct mdg_s
         memcpy(r->text, id.data, id.len);
     if (room.len)
         memcpy(r->text + id.len, room.data, room.len);
-    mdg_list_push(&plain->requests, &r->in_peer);
+    mdg_node_push(&plain->requests, &r->in_peer);
     plain->request_count++;
     return r;
 }
@@ -29,7 +29,7 @@ void mdg_plain_request_free(struct mdg_plain_request *r)
     if (!r)
         return;
     struct plain *plain = mdg_peer_state(r->peer);
-    mdg_list_remove(&r->in_peer);
+    mdg_node_remove(&r->in_peer);
     plain->request_count--;
     free(r);
 }

@@ -10,7 +10,7 @@ enum { MDG_PLAIN_TOKEN_BYTES_MAX = 4096 }; /* of a vector of rooms and places */
 
 /* A request that waits for the hub. */
 struct mdg_plain_request {
-    struct mdg_list in_peer;
+    struct mdg_node in_peer;
     struct mdg_peer *peer;
     uint16_t id_len, room_len;
     uint8_t text[]; /* the id as JSON, then the room */
@@ -18,9 +18,11 @@ struct mdg_plain_request {
 
 /* A peer's state. */
 struct plain {
-    struct mdg_list requests;
+    struct mdg_node *requests;
     uint32_t request_count;
 };
+
+static_assert(sizeof(struct plain) <= 16, "an idle SSE member costs 512 bytes in all");
 
 /* The request at hand. */
 struct mdg_plain_call {

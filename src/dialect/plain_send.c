@@ -52,9 +52,8 @@ static void write_token(struct mdg_writer *w, struct mdg_session *s, const struc
                         uint64_t next_seq)
 {
     size_t count = 0;
-    MDG_LIST_FOR(it, next, &s->members)
+    MDG_SESSION_FOR(m, s)
     {
-        const struct mdg_member *m = MDG_CONTAINER_OF(it, struct mdg_member, in_session);
         struct mdg_position at = {mdg_member_epoch(m), (m == now ? next_seq : m->next_seq) - 1};
         if (!m->channel || at.epoch == 0)
             continue;

@@ -15,19 +15,21 @@ enum {
 
 /* A question that waits for the hub. */
 struct question {
-    struct mdg_list in_peer;
+    struct mdg_node in_peer;
     struct mdg_peer *peer;
     uint16_t room_len;
     uint8_t room[];
 };
 
 struct raw {
-    struct mdg_list questions;
-    uint32_t question_count;
+    struct mdg_node *questions;
     struct mdg_member *current; /* the room that text goes to; NULL: none */
-    struct mdg_member *joining; /* is `current` while we are not in yet: text is held then */
-    struct mdg_buf held;        /* lines, each with a LF behind it */
+    struct mdg_buf *held;       /* lines, each with a LF behind it; NULL: none */
+    uint8_t question_count;
+    bool joining; /* we are not in `current` yet: text is held */
 };
+
+static_assert(sizeof(struct raw) <= 32, "an idle TCP member costs 512 bytes in all");
 
 /* ---- Saying something ---- */
 
@@ -94,7 +96,7 @@ static struct question *ask(struct mdg_peer *p, struct mdg_slice room)
         return NULL;
     *q = (struct question){.peer = p, .room_len = (uint16_t)room.len};
     memcpy(q->room, room.data, room.len);
-    mdg_list_push(&raw->questions, &q->in_peer);
+    mdg_node_push(&raw->questions, &q->in_peer);
     raw->question_count++;
     return q;
 }
@@ -102,7 +104,7 @@ static struct question *ask(struct mdg_peer *p, struct mdg_slice room)
 static void answered(struct question *q)
 {
     struct raw *raw = mdg_peer_state(q->peer);
-    mdg_list_remove(&q->in_peer);
+    mdg_node_remove(&q->in_peer);
     raw->question_count--;
     free(q);
 }
@@ -230,9 +232,9 @@ static void on_joined(struct mdg_member *m, int err, const struct mdg_joined *in
 {
     struct mdg_peer *p = mdg_peer_of(m->session);
     struct raw *raw = mdg_peer_state(p);
-    bool held = raw->joining == m;
+    bool held = raw->joining && raw->current == m;
     if (held)
-        raw->joining = NULL;
+        raw->joining = false;
     if (err < 0) {
         complain_of(p, err);
         if (raw->current == m)
@@ -247,10 +249,10 @@ static void on_joined(struct mdg_member *m, int err, const struct mdg_joined *in
 
 static void leave(struct raw *raw, struct mdg_member *m)
 {
-    if (raw->current == m)
+    if (raw->current == m) {
         raw->current = NULL;
-    if (raw->joining == m)
-        raw->joining = NULL;
+        raw->joining = false;
+    }
     mdg_hub_leave(m);
 }
 
@@ -268,16 +270,12 @@ static void join(struct mdg_peer *p, struct mdg_slice room, const struct mdg_joi
     if (m)
         leave(raw, m);
     int err = mdg_hub_join(s->hub, s, room, options, &m);
-    if (err < 0)
+    if (err < 0) {
         complain_of(p, err);
-    else
-        raw->current = raw->joining = m;
-}
-
-static struct mdg_member *any_member(struct mdg_session *s)
-{
-    struct mdg_list *first = mdg_list_first(&s->members);
-    return first ? MDG_CONTAINER_OF(first, struct mdg_member, in_session) : NULL;
+        return;
+    }
+    raw->current = m;
+    raw->joining = true;
 }
 
 /* ---- Commands ---- */
@@ -325,7 +323,7 @@ static void do_leave(struct mdg_peer *p, struct mdg_slice argument)
     say_built(p, build_line, &l);
     leave(raw, m);
     if (!raw->current)
-        raw->current = any_member(mdg_peer_session(p));
+        raw->current = mdg_session_first(mdg_peer_session(p));
 }
 
 static void do_who(struct mdg_peer *p, struct mdg_slice argument)
@@ -421,9 +419,8 @@ static void do_token(struct mdg_peer *p, struct mdg_slice argument)
 static void do_rooms(struct mdg_peer *p, struct mdg_slice argument)
 {
     (void)argument;
-    MDG_LIST_FOR(it, next, &mdg_peer_session(p)->members)
+    MDG_SESSION_FOR(m, mdg_peer_session(p))
     {
-        const struct mdg_member *m = MDG_CONTAINER_OF(it, struct mdg_member, in_session);
         struct line l = {.before = "* [", .a = mdg_channel_name(m->channel), .after = "]"};
         say_built(p, build_line, &l);
     }
@@ -497,26 +494,46 @@ static void greet(struct mdg_peer *p)
 
 static int on_open(struct mdg_peer *p, const struct mdg_handshake *hs)
 {
-    struct raw *raw = mdg_peer_state(p);
     (void)hs;
-    mdg_list_init(&raw->questions);
-    mdg_buf_init(&raw->held, HELD_BYTES_MAX);
     greet(p);
     return 0;
+}
+
+static void free_held(struct mdg_buf *held)
+{
+    if (held)
+        mdg_buf_fini(held);
+    free(held);
 }
 
 static void on_close(struct mdg_peer *p, int code)
 {
     struct raw *raw = mdg_peer_state(p);
     (void)code;
-    while (raw->questions.next && !mdg_list_empty(&raw->questions)) {
-        struct question *q =
-            MDG_CONTAINER_OF(mdg_list_first(&raw->questions), struct question, in_peer);
+    while (raw->questions) {
+        struct question *q = MDG_CONTAINER_OF(raw->questions, struct question, in_peer);
         mdg_hub_forget(mdg_peer_session(p)->hub, q);
         answered(q);
     }
-    mdg_buf_fini(&raw->held);
-    raw->current = raw->joining = NULL;
+    free_held(raw->held);
+    raw->held = NULL;
+    raw->current = NULL;
+    raw->joining = false;
+}
+
+static int hold_line(struct raw *raw, struct mdg_slice line)
+{
+    if (!raw->held) {
+        raw->held = malloc(sizeof *raw->held);
+        if (!raw->held)
+            return MDG_E_NO_MEMORY;
+        mdg_buf_init(raw->held, HELD_BYTES_MAX);
+    }
+    int err = mdg_buf_reserve(raw->held, line.len + 1);
+    if (err < 0)
+        return err;
+    (void)!mdg_buf_append(raw->held, line);
+    return mdg_buf_append(raw->held, MDG_SLICE_LIT("\n"));
 }
 
 static void take_line(struct mdg_peer *p, struct mdg_slice line)
@@ -527,12 +544,8 @@ static void take_line(struct mdg_peer *p, struct mdg_slice line)
     if (raw->joining) {
         /* Somebody who pipes "/join games" and "hello" into nc means to be there when it is said.
          */
-        if (mdg_buf_reserve(&raw->held, line.len + 1) < 0) {
+        if (hold_line(raw, line) < 0)
             complain_of(p, MDG_E_FULL);
-            return;
-        }
-        (void)!mdg_buf_append(&raw->held, line);
-        (void)!mdg_buf_append(&raw->held, MDG_SLICE_LIT("\n"));
     } else if (mdg_line_command(line, &command, &text)) {
         run_command(p, &command);
     } else if (mdg_slice_trim(text).len) {
@@ -545,18 +558,20 @@ static void say_held(struct mdg_peer *p)
 {
     struct raw *raw = mdg_peer_state(p);
     const struct mdg_dialect *dialect = mdg_peer_dialect(p);
-    struct mdg_buf held = raw->held;
-    struct mdg_slice rest = mdg_buf_slice(&held);
-    mdg_buf_init(&raw->held, HELD_BYTES_MAX);
+    struct mdg_buf *held = raw->held;
+    if (!held)
+        return;
+    struct mdg_slice rest = mdg_buf_slice(held);
+    raw->held = NULL;
     while (rest.len && !mdg_peer_closing(p)) {
         struct mdg_slice line = mdg_slice_split(&rest, '\n');
-        struct mdg_input in = {held.data + (line.data - held.data), line.len};
+        struct mdg_input in = {held->data + (line.data - held->data), line.len};
         if (mdg_peer_dialect(p) == dialect)
             take_line(p, line);
         else if (mdg_peer_dialect(p)->on_input(p, in, true) < 0) /* "/json" was among them */
             break;
     }
-    mdg_buf_fini(&held);
+    free_held(held);
 }
 
 static int on_input(struct mdg_peer *p, struct mdg_input in, bool binary)
@@ -624,16 +639,13 @@ static void on_direct(struct mdg_session *s, struct mdg_msg *m)
     say_built(mdg_peer_of(s), build_message, m);
 }
 
-static const struct mdg_session_ops session_ops = {on_joined, mdg_peer_deliver, on_gap, on_kick,
-                                                   on_direct};
-
 const struct mdg_dialect mdg_raw_dialect = {
     .name = "lines",
     .open = on_open,
     .on_input = on_input,
     .close = on_close,
     .encode = on_encode,
-    .session = &session_ops,
+    .session = {on_joined, mdg_peer_deliver, on_gap, on_kick, on_direct, mdg_peer_close_session},
     .state_bytes = sizeof(struct raw),
 };
 
@@ -651,12 +663,12 @@ static int quiet_input(struct mdg_peer *p, struct mdg_input in, bool binary)
     return mdg_peer_dialect(p)->on_input(p, in, binary);
 }
 
-/* The session is in no room: none of the upcalls comes. */
+/* The session is in no room: only a kick comes, of one whose time is over, or a private message. */
 const struct mdg_dialect mdg_raw_quiet_dialect = {
     .name = "quiet",
     .open = quiet_open,
     .on_input = quiet_input,
     .encode = on_encode,
-    .session = &session_ops,
+    .session = {on_joined, mdg_peer_deliver, on_gap, on_kick, on_direct, mdg_peer_close_session},
     .state_bytes = sizeof(struct raw),
 };

@@ -476,8 +476,8 @@ static void on_writable(struct mdg_link *l)
     MDG_LIST_FOR(it, next, &c->sockets)
     {
         struct mdg_sio_socket *s = MDG_CONTAINER_OF(it, struct mdg_sio_socket, in_client);
-        MDG_LIST_FOR(at, after, &s->session.members)
-        mdg_hub_resume(MDG_CONTAINER_OF(at, struct mdg_member, in_session));
+        MDG_SESSION_FOR(m, &s->session)
+        mdg_hub_resume(m);
     }
 }
 

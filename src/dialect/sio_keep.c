@@ -37,9 +37,8 @@ static void write_epoch(struct mdg_writer *w, uint64_t epoch)
 static void write_rooms(struct mdg_writer *w, const struct mdg_sio_socket *s)
 {
     bool first = true;
-    MDG_LIST_FOR(it, next, &s->session.members)
+    MDG_SESSION_FOR(m, &s->session)
     {
-        struct mdg_member *m = MDG_CONTAINER_OF(it, struct mdg_member, in_session);
         struct mdg_position at = m->channel ? ring_start(s, m) : (struct mdg_position){0, 0};
         if (!m->channel || !at.epoch)
             continue;
@@ -58,9 +57,8 @@ static void write_rooms(struct mdg_writer *w, const struct mdg_sio_socket *s)
 static int room_index(const struct mdg_sio_socket *s, struct mdg_slice channel)
 {
     int i = 0;
-    MDG_LIST_FOR(it, next, &s->session.members)
+    MDG_SESSION_FOR(m, &s->session)
     {
-        const struct mdg_member *m = MDG_CONTAINER_OF(it, struct mdg_member, in_session);
         if (!m->channel || !ring_start(s, m).epoch)
             continue;
         if (mdg_slice_eq(mdg_channel_name(m->channel), channel))

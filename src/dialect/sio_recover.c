@@ -171,14 +171,9 @@ static void rejoin(struct mdg_sio_socket *s, struct mdg_member *m, bool hidden)
 /* Who has gone must not be shown as present for the minutes in which he may come back. */
 static void show(struct mdg_sio_socket *s, bool hidden)
 {
-    struct mdg_list moved;
-    mdg_list_init(&moved);
-    mdg_list_take(&moved, &s->session.members);
-    while (!mdg_list_empty(&moved)) {
-        struct mdg_list *at = mdg_list_first(&moved);
-        struct mdg_member *m = MDG_CONTAINER_OF(at, struct mdg_member, in_session);
-        mdg_list_remove(at);
-        mdg_list_push(&s->session.members, at);
+    for (uint32_t left = s->session.member_count; left > 0; left--) {
+        struct mdg_member *m = mdg_session_first(&s->session);
+        s->session.last = m; /* the ring turns on: who comes in again stands behind the others */
         if (!mdg_slice_starts(mdg_channel_name(m->channel), MDG_SLICE_LIT("socket.io:")) &&
             m->hidden != hidden)
             rejoin(s, m, hidden);

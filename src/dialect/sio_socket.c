@@ -174,8 +174,8 @@ void mdg_sio_admit(struct mdg_sio_socket *s)
         sio_client_close(s->client, "transport error");
         return;
     }
-    MDG_LIST_FOR(it, next, &s->session.members) /* of rooms that a middleware put it in */
-    mdg_hub_resume(MDG_CONTAINER_OF(it, struct mdg_member, in_session));
+    MDG_SESSION_FOR(m, &s->session) /* of rooms that a middleware put it in */
+    mdg_hub_resume(m);
     if (w->hooks->on_connection)
         w->hooks->on_connection(w->arg, s);
 }
@@ -434,9 +434,8 @@ static bool room_of_channel(const struct sio_nsp *nsp, struct mdg_slice channel,
 
 bool mdg_sio_room(const struct mdg_sio_socket *s, size_t i, struct mdg_slice *room)
 {
-    MDG_LIST_FOR(it, next, &s->session.members)
+    MDG_SESSION_FOR(m, &s->session)
     {
-        struct mdg_member *m = MDG_CONTAINER_OF(it, struct mdg_member, in_session);
         if (m->channel && room_of_channel(s->nsp, mdg_channel_name(m->channel), room) && i-- == 0)
             return true;
     }

@@ -58,12 +58,7 @@ bool mdg_msg_has_filter(const struct mdg_msg *m)
 
 static bool in_channel(const struct mdg_session *s, struct mdg_slice name)
 {
-    const struct mdg_channel *c = mdg_channel_find(s->hub, name);
-    for (const struct mdg_list *it = s->members.next; c && it != &s->members; it = it->next) {
-        if (MDG_CONTAINER_OF(it, struct mdg_member, in_session)->channel == c)
-            return true;
-    }
-    return false;
+    return mdg_session_member(s, name) != NULL;
 }
 
 /* Whether this member is one whom the publisher meant. */

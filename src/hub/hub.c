@@ -55,7 +55,6 @@ int mdg_hub_new(const struct mdg_hub_config *config, unsigned worker, const uint
     mdg_list_init(&h->rooms);
     mdg_list_init(&h->presence_due);
     mdg_list_init(&h->logs);
-    mdg_list_init(&h->work);
     mdg_list_init(&h->parked);
     mdg_list_init(&h->all_interests);
     for (size_t i = 0; i < EXPIRY_BUCKETS; i++)
@@ -63,6 +62,7 @@ int mdg_hub_new(const struct mdg_hub_config *config, unsigned worker, const uint
     for (size_t i = 0; i < ASKED_BUCKETS; i++)
         mdg_list_init(&h->asked[i]);
     mdg_pool_init(&h->members, sizeof(struct mdg_member), 0);
+    mdg_pool_init(&h->user_entries, sizeof(struct mdg_user_entry), 0);
     if (init_tables(h) < 0) {
         mdg_hub_free(h);
         return MDG_E_NO_MEMORY;
@@ -106,6 +106,7 @@ void mdg_hub_free(struct mdg_hub *h)
     }
     mdg_wildcards_fini(h);
     mdg_pool_fini(&h->members);
+    mdg_pool_fini(&h->user_entries);
     free(h->channels);
     free(h->users);
     free(h->sessions);
@@ -210,7 +211,7 @@ bool mdg_hub_turn(struct mdg_hub *h)
     more |= mdg_members_serve(h);
     post_outbox(h);
     h->in_turn = false;
-    more |= h->inbox.first != NULL || !mdg_list_empty(&h->dirty) || !mdg_list_empty(&h->work);
+    more |= h->inbox.first != NULL || !mdg_list_empty(&h->dirty) || h->work_first != NULL;
     h->pending = more;
     return more;
 }

@@ -76,7 +76,11 @@ struct mdg_session_ops {
     void (*kick)(struct mdg_session *s, int reason);
     /* A private message (mdg_hub_send). NULL: such messages are dropped. */
     void (*direct)(struct mdg_session *s, struct mdg_msg *m);
+    /* Not the hub's: whoever made all sessions of a kind closes them (mdg_hub_each_session). */
+    void (*close)(struct mdg_session *s, int code, struct mdg_slice reason);
 };
+
+struct mdg_expiry;
 
 /* One client. Lives inside the dialect's peer. */
 struct mdg_session {
@@ -84,27 +88,63 @@ struct mdg_session {
     struct mdg_hub *hub;
     struct mdg_principal *principal; /* a reference; see mdg_session_set_principal */
     uint64_t id;                     /* names the worker in its top 8 bits; never 0 */
-    struct mdg_list members;
+    struct mdg_session *id_next;     /* the hub's: chain of its table by id */
+    struct mdg_member *last;         /* ring of its members: see mdg_session_first */
+    struct mdg_expiry *expiry;       /* the hub's, of a session whose principal expires */
     uint32_t member_count;
-    struct mdg_list expiry;      /* the hub's: links of its wheel of expiring sessions */
-    struct mdg_session *id_next; /* the hub's: chain of its table by id */
+    /* Of whoever made the session, in what would be padding: see dialect/peer_impl.h. */
+    uint8_t user_flags, user_slot, user_words;
 };
+
+static_assert(sizeof(struct mdg_session) <= 64, "ten thousand clients wait; one line of the cache");
 
 /* One membership: (session, room or pattern, cookie). A session may have several in one room. */
 struct mdg_member {
     struct mdg_session *session;
-    struct mdg_channel *channel; /* NULL for a pattern member between deliveries */
-    void *cookie;                /* the dialect's: STOMP subscription, Socket.IO namespace */
-    uint64_t next_seq;           /* cursor: the first seq not delivered yet */
-    uint32_t index;              /* place in the channel's array of members */
-    uint8_t state;               /* the hub's */
-    bool hidden;                 /* not part of presence */
-    bool behind;                 /* waits for mdg_hub_resume */
-    uint8_t kind;                /* the hub's: of a room, of a pattern, ... */
-    struct mdg_list in_session;  /* links of session->members */
-    struct mdg_list work;        /* the hub's: links of its list of members to serve */
-    void *presence;              /* the hub's: what tells the owner that this one left */
+    struct mdg_channel *channel;  /* NULL for a pattern member between deliveries */
+    void *cookie;                 /* the dialect's: STOMP subscription, Socket.IO namespace */
+    uint64_t next_seq;            /* cursor: the first seq not delivered yet */
+    uint32_t index;               /* place in the channel's array of members */
+    uint8_t state;                /* the hub's */
+    uint8_t kind;                 /* the hub's: of a room, of a pattern, ... */
+    bool hidden : 1;              /* not part of presence */
+    bool behind : 1;              /* waits for mdg_hub_resume */
+    bool queued : 1;              /* the hub's: in its queue of members to serve */
+    struct mdg_member *next;      /* in the session's ring */
+    struct mdg_member *work_next; /* the hub's: in its queue */
+    void *presence;               /* the hub's: what tells the owner that this one left */
 };
+
+static_assert(sizeof(struct mdg_member) <= 64, "one line of the cache for a delivery");
+
+/* A ring of members is known by its newest, whose `next` is the oldest: one pointer in the session
+ * and one in the member. From the oldest on; ask for the next one before m leaves. */
+static inline struct mdg_member *mdg_ring_first(const struct mdg_member *last)
+{
+    return last ? last->next : NULL;
+}
+
+static inline struct mdg_member *mdg_ring_next(const struct mdg_member *last,
+                                               const struct mdg_member *m)
+{
+    return m == last ? NULL : m->next;
+}
+
+/* A session's members in order of arrival. */
+static inline struct mdg_member *mdg_session_first(const struct mdg_session *s)
+{
+    return mdg_ring_first(s->last);
+}
+
+static inline struct mdg_member *mdg_session_next(const struct mdg_session *s,
+                                                  const struct mdg_member *m)
+{
+    return mdg_ring_next(s->last, m);
+}
+
+/* Nothing may leave in the body. */
+#define MDG_SESSION_FOR(m, s)                                                                      \
+    for (struct mdg_member *m = mdg_session_first(s); m; m = mdg_session_next(s, m))
 
 struct mdg_join_options {
     bool resume; /* continue behind `from`; else start at the newest */
@@ -147,6 +187,9 @@ void mdg_session_init(struct mdg_session *s, struct mdg_hub *h, const struct mdg
 struct mdg_session *mdg_session_find(const struct mdg_hub *h, uint64_t id);
 /* Leaves every room at once; no upcall for this session comes after it. */
 void mdg_session_fini(struct mdg_session *s);
+/* fn must not end a session. */
+void mdg_hub_each_session(struct mdg_hub *h, void (*fn)(struct mdg_session *s, void *arg),
+                          void *arg);
 /* A refreshed or changed identity: presence follows. */
 void mdg_session_set_principal(struct mdg_session *s, struct mdg_principal *who);
 

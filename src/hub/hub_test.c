@@ -650,6 +650,99 @@ static void test_an_expired_principal_is_kicked_within_a_tick(void **state)
     for_each_count(expiry, NULL);
 }
 
+/* Without memory for its place in the wheel, an identity ends in time all the same. */
+static void scarce_expiry(void *arg)
+{
+    struct fixture *f = arg;
+    mdg_test_torture_pause();
+    start(f, 1, NULL);
+    uint64_t unix_ms = f->kit.now_ms + 1700000000000u;
+    struct mdg_principal *soon =
+        mdg_principal_new(MDG_SLICE_LIT("bob"), false, MDG_RIGHTS_USER, unix_ms + 500);
+    mdg_test_torture_resume();
+    mdg_session_set_principal(&f->bob.session, soon);
+    mdg_test_torture_pause();
+    mdg_principal_unref(soon);
+    kit_advance(&f->kit, 400);
+    assert_int_equal(f->bob.kicked, 0);
+    kit_advance(&f->kit, 300);
+    assert_int_equal(f->bob.kicked, MDG_E_EXPIRED);
+    stop(f);
+    mdg_test_torture_resume();
+}
+
+static void test_an_identity_ends_in_time_without_memory_to_note_it(void **state)
+{
+    (void)state;
+    struct fixture *f = calloc(1, sizeof *f);
+    mdg_test_torture(scarce_expiry, f);
+    free(f);
+}
+
+static void rooms_in_order(struct fixture *f)
+{
+    struct mdg_member *a, *b, *c;
+    const struct mdg_session *s = &f->ann.session;
+    assert_null(mdg_session_first(s));
+    assert_int_equal(kit_join(&f->ann, "a", NULL, &a), 0);
+    assert_int_equal(kit_join(&f->ann, "b", NULL, &b), 0);
+    assert_int_equal(kit_join(&f->ann, "c", NULL, &c), 0);
+    assert_ptr_equal(mdg_session_first(s), a);
+    assert_ptr_equal(mdg_session_next(s, a), b);
+    assert_ptr_equal(mdg_session_next(s, b), c);
+    assert_null(mdg_session_next(s, c));
+    mdg_hub_leave(b);
+    assert_ptr_equal(mdg_session_next(s, a), c);
+    mdg_hub_leave(c);
+    assert_null(mdg_session_next(s, a));
+    assert_int_equal(kit_join(&f->ann, "b", NULL, &b), 0);
+    assert_ptr_equal(mdg_session_next(s, a), b);
+    mdg_hub_leave(a);
+    assert_ptr_equal(mdg_session_first(s), b);
+    mdg_hub_leave(b);
+    assert_null(mdg_session_first(s));
+    kit_run(&f->kit);
+}
+
+static void test_a_session_knows_its_rooms_in_the_order_of_its_joins(void **state)
+{
+    (void)state;
+    for_each_count(rooms_in_order, NULL);
+}
+
+/* One that leaves while it waits for its turn to read from the log must not be served any more. */
+static void leaves_while_it_waits(struct fixture *f)
+{
+    struct mdg_member *m, *stays;
+    assert_int_equal(kit_join(&f->bob, "lobby", NULL, &stays), 0);
+    assert_int_equal(kit_join(&f->ann, "lobby", NULL, &m), 0);
+    kit_run(&f->kit);
+    kit_said(&f->ann), kit_said(&f->bob);
+    f->ann.takes = f->bob.takes = 0;
+    publish(f, "lobby", "one");
+    kit_run(&f->kit);
+    f->ann.takes = f->bob.takes = -1;
+    mdg_hub_resume(m);
+    mdg_hub_resume(m);
+    mdg_hub_resume(stays);
+    mdg_hub_leave(m);
+    kit_run(&f->kit);
+    assert_string_equal(kit_said(&f->ann), "");
+    assert_string_equal(kit_said(&f->bob), "lobby@1 one\n");
+    kit_in(&f->ann, "lobby");
+    kit_run(&f->kit);
+    publish(f, "lobby", "two");
+    kit_run(&f->kit);
+    assert_non_null(strstr(kit_said(&f->ann), "lobby@2 two\n"));
+    assert_string_equal(kit_said(&f->bob), "lobby@2 two\n");
+}
+
+static void test_who_leaves_while_waiting_to_be_served_gets_nothing(void **state)
+{
+    (void)state;
+    for_each_count(leaves_while_it_waits, NULL);
+}
+
 static void forgetting(struct fixture *f)
 {
     struct mdg_position before = position_of(f, "empty");
@@ -964,6 +1057,9 @@ int main(void)
         cmocka_unit_test(test_questions_are_answered_once_or_forgotten),
         cmocka_unit_test(test_a_private_message_finds_its_session_on_any_worker),
         cmocka_unit_test(test_an_expired_principal_is_kicked_within_a_tick),
+        cmocka_unit_test(test_an_identity_ends_in_time_without_memory_to_note_it),
+        cmocka_unit_test(test_a_session_knows_its_rooms_in_the_order_of_its_joins),
+        cmocka_unit_test(test_who_leaves_while_waiting_to_be_served_gets_nothing),
         cmocka_unit_test(test_idle_rooms_are_forgotten_and_come_back_with_a_new_epoch),
         cmocka_unit_test(test_limits_hold),
         cmocka_unit_test(test_rooms_with_messages_outlive_invented_ones),

@@ -18,6 +18,7 @@
 enum {
     ASKED_BUCKETS = 256, /* open questions by their arg */
     EXPIRY_BUCKETS = 64, /* the wheel of expiring sessions, a second each */
+    CHAIN_LEN = 2,       /* on average in the tables of sessions and users, before they grow */
     ROUND_MSGS_MAX = 64, /* messages in one upcall of deliver */
     ROUND_BYTES_MAX = 256 * 1024,
     PENDING_MSGS_MAX = 1024,  /* of one room in one turn; what is more comes from its log */
@@ -128,9 +129,17 @@ struct mdg_user_entry {
     struct mdg_channel *channel;
     struct mdg_principal *who;
     uint32_t hash;
-    uint32_t members;
-    bool told; /* the members of the room think that this user is here */
-    bool changed;
+    uint32_t members : 30;
+    bool told : 1; /* the members of the room think that this user is here */
+    bool changed : 1;
+};
+
+static_assert(sizeof(struct mdg_user_entry) <= 48, "every guest in a room has one");
+
+/* Of a session whose principal expires: its place in the wheel. */
+struct mdg_expiry {
+    struct mdg_list link;
+    struct mdg_session *session;
 };
 
 /* The owner's part of a room, made when there is a user to count or another worker to serve. */
@@ -201,6 +210,7 @@ enum member_state {
     MEMBER_STUCK,      /* its dialect was full while live; waits for mdg_hub_resume */
     MEMBER_STUCK_PAST, /* the same while it read old messages */
     MEMBER_DEAD,       /* kicked; nothing more comes */
+    MEMBER_GONE,       /* left while it stood in hub->work; freed when its turn comes */
 };
 
 struct mdg_ops_queue {
@@ -232,6 +242,7 @@ struct mdg_hub {
     uint32_t session_mask, session_count;
     struct mdg_list expiry[EXPIRY_BUCKETS];
     uint64_t expiry_s;
+    bool expiry_lost; /* memory was short: a session that expires is not in the wheel */
 
     struct mdg_patterns *patterns;  /* of members here; NULL until there is one */
     struct mdg_patterns *interests; /* of other workers, in rooms that are owned here */
@@ -239,10 +250,10 @@ struct mdg_hub {
     struct mdg_wildcard **matched; /* those that get the present batch */
     size_t matched_len, matched_cap;
 
-    struct mdg_pool members;
-    struct mdg_list work;
-    struct mdg_member *current; /* whose upcall runs; NULL once it left */
-    uint32_t budget;            /* deliveries left in this turn */
+    struct mdg_pool members, user_entries;
+    struct mdg_member *work_first, *work_last; /* those to serve from the log */
+    struct mdg_member *current;                /* whose upcall runs; NULL once it left */
+    uint32_t budget;                           /* deliveries left in this turn */
 
     struct mdg_keeper *keeper; /* NULL: memory only */
     uint32_t keep_generation;
@@ -312,8 +323,13 @@ void mdg_member_kick(struct mdg_hub *h, struct mdg_member *m, int reason);
 /* The session is another user now: presence follows. */
 void mdg_member_rename(struct mdg_hub *h, struct mdg_member *m);
 
-/* Frees the memory of a member that nothing refers to any more. */
-void mdg_member_detach(struct mdg_hub *h, struct mdg_member *m);
+/* Rings of members, through `next`: *last is the newest, its next the oldest. */
+void mdg_ring_push(struct mdg_member **last, struct mdg_member *m);
+void mdg_ring_remove(struct mdg_member **last, struct mdg_member *m);
+/* Takes it out of everything but its channel: `ring` is its session's, or its wildcard's. */
+void mdg_member_detach(struct mdg_hub *h, struct mdg_member *m, struct mdg_member **ring);
+/* Frees the memory of a member that nothing refers to any more but the queue. */
+void mdg_member_free(struct mdg_hub *h, struct mdg_member *m);
 
 /* wildcard.c */
 void mdg_wildcards_fini(struct mdg_hub *h);

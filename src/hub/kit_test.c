@@ -236,8 +236,8 @@ static void on_direct(struct mdg_session *s, struct mdg_msg *m)
     kit_say(client_of(s), "direct %.*s\n", (int)text.len, (const char *)text.data);
 }
 
-static const struct mdg_session_ops client_ops = {on_joined, on_deliver, on_gap, on_kick,
-                                                  on_direct};
+static const struct mdg_session_ops client_ops = {on_joined, on_deliver, on_gap,
+                                                  on_kick,   on_direct,  NULL};
 
 int kit_client_init(struct kit *k, unsigned worker, struct kit_client *c, const char *name,
                     bool guest)

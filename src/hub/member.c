@@ -76,8 +76,7 @@ int mdg_hub_join(struct mdg_hub *h, struct mdg_session *s, struct mdg_slice chan
     m->state = MEMBER_JOINING;
     m->presence = op;
     op->member = m;
-    mdg_list_init(&m->work);
-    mdg_list_push(&s->members, &m->in_session);
+    mdg_ring_push(&s->last, m);
     s->member_count++;
     mdg_op_send(h, mdg_hub_owner(h, channel), op);
     *out = m;
@@ -118,14 +117,42 @@ static void end_presence(struct mdg_hub *h, struct mdg_member *m)
         mdg_user_leave(h, presence);
 }
 
-void mdg_member_detach(struct mdg_hub *h, struct mdg_member *m)
+void mdg_ring_push(struct mdg_member **last, struct mdg_member *m)
 {
-    mdg_list_remove(&m->in_session);
-    mdg_list_remove(&m->work);
+    m->next = *last ? (*last)->next : m;
+    if (*last)
+        (*last)->next = m;
+    *last = m;
+}
+
+/* Looks for the one before it: most sessions are in a room or two, and one that ends leaves its
+ * rooms from the first on. */
+void mdg_ring_remove(struct mdg_member **last, struct mdg_member *m)
+{
+    struct mdg_member *before = *last;
+    while (before->next != m)
+        before = before->next;
+    before->next = m->next;
+    if (*last == m)
+        *last = before == m ? NULL : before;
+    m->next = NULL;
+}
+
+void mdg_member_detach(struct mdg_hub *h, struct mdg_member *m, struct mdg_member **ring)
+{
+    mdg_ring_remove(ring, m);
     if (m->kind != MEMBER_SPILL)
         m->session->member_count--;
     if (h->current == m)
         h->current = NULL;
+}
+
+void mdg_member_free(struct mdg_hub *h, struct mdg_member *m)
+{
+    if (m->queued)
+        m->state = MEMBER_GONE;
+    else
+        mdg_pool_put(&h->members, m);
 }
 
 void mdg_hub_leave(struct mdg_member *m)
@@ -136,10 +163,10 @@ void mdg_hub_leave(struct mdg_member *m)
         mdg_wildcard_leave(h, m);
         return;
     }
-    mdg_member_detach(h, m);
+    mdg_member_detach(h, m, &m->session->last);
     mdg_channel_remove_member(h, c, m);
     end_presence(h, m);
-    mdg_pool_put(&h->members, m);
+    mdg_member_free(h, m);
 }
 
 /* The answer of a join whose member left meanwhile: the owner forgets it again. */
@@ -279,18 +306,40 @@ void mdg_member_rename(struct mdg_hub *h, struct mdg_member *m)
     mdg_op_send(h, mdg_hub_owner(h, mdg_op_name(op)), op);
 }
 
+/* To the end of the queue, if it does not stand there already. */
+static void enqueue(struct mdg_hub *h, struct mdg_member *m)
+{
+    mdg_hub_wake(h);
+    if (m->queued)
+        return;
+    m->queued = true;
+    m->work_next = NULL;
+    if (h->work_last)
+        h->work_last->work_next = m;
+    else
+        h->work_first = m;
+    h->work_last = m;
+}
+
+static struct mdg_member *dequeue(struct mdg_hub *h)
+{
+    struct mdg_member *m = h->work_first;
+    h->work_first = m->work_next;
+    if (!h->work_first)
+        h->work_last = NULL;
+    m->queued = false;
+    return m;
+}
+
 void mdg_member_work(struct mdg_hub *h, struct mdg_member *m)
 {
     m->state = MEMBER_SERVING;
-    mdg_list_remove(&m->work);
-    mdg_list_push(&h->work, &m->work);
-    mdg_hub_wake(h);
+    enqueue(h, m);
 }
 
 void mdg_member_kick(struct mdg_hub *h, struct mdg_member *m, int reason)
 {
     m->state = MEMBER_DEAD;
-    mdg_list_remove(&m->work);
     h->current = m;
     m->session->ops->kick(m->session, reason);
 }
@@ -302,9 +351,7 @@ void mdg_hub_resume(struct mdg_member *m)
         mdg_wildcard_resume(m);
     if (m->state != MEMBER_STUCK && m->state != MEMBER_STUCK_PAST)
         return;
-    mdg_list_remove(&m->work);
-    mdg_list_push(&m->session->hub->work, &m->work);
-    mdg_hub_wake(m->session->hub);
+    enqueue(m->session->hub, m);
 }
 
 /* Tells the gap up to (not including) next_seq and moves the cursor there. False: gone or full. */
@@ -389,13 +436,15 @@ static void serve(struct mdg_hub *h, struct mdg_member *m)
 
 bool mdg_members_serve(struct mdg_hub *h)
 {
-    while (!mdg_list_empty(&h->work)) {
+    while (h->work_first) {
         if (h->budget == 0)
             return true;
-        struct mdg_list *at = mdg_list_first(&h->work);
-        mdg_list_remove(at);
+        struct mdg_member *m = dequeue(h);
         h->budget--;
-        serve(h, MDG_CONTAINER_OF(at, struct mdg_member, work));
+        if (m->state == MEMBER_GONE)
+            mdg_member_free(h, m);
+        else if (m->state != MEMBER_DEAD)
+            serve(h, m);
     }
     return false;
 }

@@ -93,14 +93,14 @@ static void note_change(struct mdg_hub *h, struct mdg_user_entry *e)
 static struct mdg_user_entry *new_entry(struct mdg_hub *h, struct mdg_channel *c,
                                         struct mdg_principal *who, uint32_t hash)
 {
-    struct mdg_user_entry *e = calloc(1, sizeof *e);
+    struct mdg_user_entry *e = mdg_pool_get(&h->user_entries);
     if (!e)
         return NULL;
     e->channel = c;
     e->who = mdg_principal_ref(who);
     e->hash = hash;
     mdg_list_init(&e->in_room);
-    if (++h->user_count > h->user_mask)
+    if (++h->user_count > CHAIN_LEN * (h->user_mask + 1))
         grow_table(h);
     struct mdg_user_entry **at = &h->users[hash & h->user_mask];
     e->hash_next = *at;
@@ -117,7 +117,7 @@ static void free_entry(struct mdg_hub *h, struct mdg_user_entry *e)
     h->user_count--;
     mdg_list_remove(&e->in_room);
     mdg_principal_unref(e->who);
-    free(e);
+    mdg_pool_put(&h->user_entries, e);
 }
 
 static void free_entries(struct mdg_hub *h, struct mdg_list *list)

@@ -28,13 +28,41 @@ static void grow_table(struct mdg_hub *h)
     h->session_mask = mask;
 }
 
-/* The second in which it expires names the bucket; the wheel turns once a minute. */
+static void watch_at(struct mdg_expiry *e)
+{
+    const struct mdg_session *s = e->session;
+    uint64_t second = s->principal->expires_unix_ms / 1000;
+    mdg_list_remove(&e->link);
+    mdg_list_push(&s->hub->expiry[second % EXPIRY_BUCKETS], &e->link);
+}
+
+static void forget_expiry(struct mdg_session *s)
+{
+    if (!s->expiry)
+        return;
+    mdg_list_remove(&s->expiry->link);
+    free(s->expiry);
+    s->expiry = NULL;
+}
+
+/* The second in which it expires names the bucket; the wheel turns once a minute. Without memory
+ * for its place there, every session is looked at in each tick until there is. */
 static void watch_expiry(struct mdg_session *s)
 {
-    uint64_t expires = s->principal->expires_unix_ms;
-    mdg_list_remove(&s->expiry);
-    if (expires)
-        mdg_list_push(&s->hub->expiry[expires / 1000 % EXPIRY_BUCKETS], &s->expiry);
+    if (!s->principal->expires_unix_ms) {
+        forget_expiry(s);
+        return;
+    }
+    if (!s->expiry) {
+        s->expiry = malloc(sizeof *s->expiry);
+        if (!s->expiry) {
+            s->hub->expiry_lost = true;
+            return;
+        }
+        mdg_list_init(&s->expiry->link);
+        s->expiry->session = s;
+    }
+    watch_at(s->expiry);
 }
 
 void mdg_session_init(struct mdg_session *s, struct mdg_hub *h, const struct mdg_session_ops *ops,
@@ -42,9 +70,7 @@ void mdg_session_init(struct mdg_session *s, struct mdg_hub *h, const struct mdg
 {
     *s = (struct mdg_session){.ops = ops, .hub = h, .principal = mdg_principal_ref(who)};
     s->id = (uint64_t)h->worker << 56 | ++h->serial;
-    mdg_list_init(&s->members);
-    mdg_list_init(&s->expiry);
-    if (++h->session_count > h->session_mask)
+    if (++h->session_count > CHAIN_LEN * (h->session_mask + 1))
         grow_table(h);
     s->id_next = h->sessions[s->id & h->session_mask];
     h->sessions[s->id & h->session_mask] = s;
@@ -56,17 +82,28 @@ void mdg_session_fini(struct mdg_session *s)
     struct mdg_hub *h = s->hub;
     if (!h)
         return;
-    while (!mdg_list_empty(&s->members))
-        mdg_hub_leave(MDG_CONTAINER_OF(mdg_list_first(&s->members), struct mdg_member, in_session));
+    while (s->last)
+        mdg_hub_leave(mdg_session_first(s));
     struct mdg_session **at = &h->sessions[s->id & h->session_mask];
     while (*at != s)
         at = &(*at)->id_next;
     *at = s->id_next;
     h->session_count--;
-    mdg_list_remove(&s->expiry);
+    forget_expiry(s);
     mdg_principal_unref(s->principal);
     s->principal = NULL;
     s->hub = NULL;
+}
+
+void mdg_hub_each_session(struct mdg_hub *h, void (*fn)(struct mdg_session *s, void *arg),
+                          void *arg)
+{
+    for (size_t i = 0; i <= h->session_mask; i++) {
+        for (struct mdg_session *s = h->sessions[i], *next; s; s = next) {
+            next = s->id_next;
+            fn(s, arg);
+        }
+    }
 }
 
 void mdg_session_set_principal(struct mdg_session *s, struct mdg_principal *who)
@@ -75,8 +112,8 @@ void mdg_session_set_principal(struct mdg_session *s, struct mdg_principal *who)
     s->principal = mdg_principal_ref(who);
     watch_expiry(s);
     if (!mdg_principal_same_user(old, who)) {
-        MDG_LIST_FOR(it, next, &s->members)
-        mdg_member_rename(s->hub, MDG_CONTAINER_OF(it, struct mdg_member, in_session));
+        for (struct mdg_member *m = mdg_session_first(s); m; m = mdg_session_next(s, m))
+            mdg_member_rename(s->hub, m);
     }
     mdg_principal_unref(old);
 }
@@ -84,12 +121,10 @@ void mdg_session_set_principal(struct mdg_session *s, struct mdg_principal *who)
 struct mdg_member *mdg_session_member(const struct mdg_session *s, struct mdg_slice channel)
 {
     const struct mdg_channel *c = mdg_channel_find(s->hub, channel);
-    for (struct mdg_list *it = s->members.next; c && it != &s->members; it = it->next) {
-        struct mdg_member *m = MDG_CONTAINER_OF(it, struct mdg_member, in_session);
-        if (m->channel == c)
-            return m;
-    }
-    return NULL;
+    struct mdg_member *m = c ? mdg_session_first(s) : NULL;
+    while (m && m->channel != c)
+        m = mdg_session_next(s, m);
+    return m;
 }
 
 static void expire_bucket(struct mdg_hub *h, struct mdg_list *bucket)
@@ -99,7 +134,7 @@ static void expire_bucket(struct mdg_hub *h, struct mdg_list *bucket)
     mdg_list_take(&waiting, bucket);
     while (!mdg_list_empty(&waiting)) {
         struct mdg_list *at = mdg_list_first(&waiting);
-        struct mdg_session *s = MDG_CONTAINER_OF(at, struct mdg_session, expiry);
+        struct mdg_session *s = MDG_CONTAINER_OF(at, struct mdg_expiry, link)->session;
         mdg_list_remove(at);
         if (s->principal->expires_unix_ms <= h->unix_ms)
             s->ops->kick(s, MDG_E_EXPIRED);
@@ -108,9 +143,25 @@ static void expire_bucket(struct mdg_hub *h, struct mdg_list *bucket)
     }
 }
 
+static void watch_if_lost(struct mdg_session *s, void *arg)
+{
+    (void)arg;
+    if (s->principal->expires_unix_ms && !s->expiry)
+        watch_expiry(s);
+}
+
+/* Rare (memory was short), so every session is looked at. */
+static void find_lost(struct mdg_hub *h)
+{
+    h->expiry_lost = false;
+    mdg_hub_each_session(h, watch_if_lost, NULL);
+}
+
 void mdg_sessions_tick(struct mdg_hub *h)
 {
     uint64_t now_s = h->unix_ms / 1000;
+    if (h->expiry_lost)
+        find_lost(h);
     if (h->expiry_s == 0 || h->expiry_s > now_s || now_s - h->expiry_s > EXPIRY_BUCKETS)
         h->expiry_s = now_s < EXPIRY_BUCKETS ? 0 : now_s - EXPIRY_BUCKETS;
     /* The present second's bucket again at every tick: its sessions expire in the middle of it. */

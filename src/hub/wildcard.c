@@ -16,7 +16,7 @@ struct mdg_wildcard {
     struct mdg_member *member;
     struct mdg_pattern *pattern;
     struct mdg_list in_pattern; /* links of pattern->entries */
-    struct mdg_list spills;     /* through their in_session */
+    struct mdg_member *spills;  /* ring of them: the last one */
     struct mdg_op *join;        /* under way until `joined` */
     struct mdg_op *off;         /* for the other workers, made beforehand */
 };
@@ -218,10 +218,8 @@ int mdg_hub_join_pattern(struct mdg_hub *h, struct mdg_session *s, struct mdg_sl
     m->hidden = true;
     m->state = MEMBER_JOINING;
     m->presence = w;
-    mdg_list_init(&m->work);
-    mdg_list_init(&w->spills);
     mdg_list_push(&w->pattern->entries, &w->in_pattern);
-    mdg_list_push(&s->members, &m->in_session);
+    mdg_ring_push(&s->last, m);
     s->member_count++;
     send_ops(h, on);
     w->join->member = m;
@@ -235,37 +233,35 @@ void mdg_spill_free(struct mdg_hub *h, struct mdg_member *m)
 {
     assert(m->kind == MEMBER_SPILL);
     struct mdg_channel *c = m->channel;
-    mdg_member_detach(h, m);
+    mdg_member_detach(h, m, &wildcard_of(m->presence)->spills);
     mdg_channel_remove_member(h, c, m);
-    mdg_pool_put(&h->members, m);
+    mdg_member_free(h, m);
 }
 
 void mdg_wildcard_leave(struct mdg_hub *h, struct mdg_member *m)
 {
     struct mdg_wildcard *w = wildcard_of(m);
-    while (!mdg_list_empty(&w->spills))
-        mdg_spill_free(h,
-                       MDG_CONTAINER_OF(mdg_list_first(&w->spills), struct mdg_member, in_session));
+    while (w->spills)
+        mdg_spill_free(h, mdg_ring_first(w->spills));
     for (size_t i = 0; i < h->matched_len; i++) {
         if (h->matched[i] == w)
             h->matched[i] = NULL;
     }
     if (m->state == MEMBER_JOINING)
         w->join->member = NULL; /* its answer finds nobody */
-    mdg_member_detach(h, m);
+    mdg_member_detach(h, m, &m->session->last);
     mdg_list_remove(&w->in_pattern);
     mdg_patterns_drop(h->patterns, w->pattern);
     send_ops(h, w->off);
     free(w);
-    mdg_pool_put(&h->members, m);
+    mdg_member_free(h, m);
 }
 
 void mdg_wildcard_resume(struct mdg_member *m)
 {
     struct mdg_wildcard *w = wildcard_of(m);
-    MDG_LIST_FOR(it, next, &w->spills)
-    {
-        struct mdg_member *spill = MDG_CONTAINER_OF(it, struct mdg_member, in_session);
+    struct mdg_member *spill = mdg_ring_first(w->spills);
+    for (; spill; spill = mdg_ring_next(w->spills, spill)) {
         if (spill->behind)
             mdg_hub_resume(spill);
     }
@@ -285,11 +281,10 @@ void mdg_wildcards_fini(struct mdg_hub *h)
 
 static bool has_spill(const struct mdg_wildcard *w, const struct mdg_channel *c)
 {
-    for (const struct mdg_list *it = w->spills.next; it != &w->spills; it = it->next) {
-        if (MDG_CONTAINER_OF(it, struct mdg_member, in_session)->channel == c)
-            return true;
-    }
-    return false;
+    const struct mdg_member *spill = mdg_ring_first(w->spills);
+    while (spill && spill->channel != c)
+        spill = mdg_ring_next(w->spills, spill);
+    return spill != NULL;
 }
 
 /* The member reads on from the room's log. Without memory for that it is kicked. */
@@ -310,8 +305,7 @@ static void spill(struct mdg_hub *h, struct mdg_wildcard *w, struct mdg_channel 
     m->behind = true;
     m->next_seq = next_seq;
     m->presence = w->member;
-    mdg_list_init(&m->work);
-    mdg_list_push(&w->spills, &m->in_session);
+    mdg_ring_push(&w->spills, m);
     c->flags |= CHANNEL_SPILLS;
 }
 

@@ -81,20 +81,13 @@ static void on_kick(struct mdg_session *s, int reason)
                    mdg_slice_str(mdg_strerror(reason)));
 }
 
-static const struct mdg_session_ops app_session = {
-    .joined = on_joined,
-    .deliver = mdg_peer_deliver,
-    .gap = on_gap,
-    .kick = on_kick,
-};
-
 static const struct mdg_dialect app_dialect = {
     .name = "app",
     .open = open_app,
     .on_input = no_input,
     .close = close_app,
     .encode = encode_app,
-    .session = &app_session,
+    .session = {on_joined, mdg_peer_deliver, on_gap, on_kick, NULL, mdg_peer_close_session},
     .state_bytes = sizeof(struct app_state),
 };
 

@@ -11,7 +11,7 @@ struct mdg_tcp_config {
     uint32_t
         line_bytes_max;     /* lines: a longer one is dropped, and the owner told. At most 64 KiB */
     uint32_t out_bytes_max; /* queued before MDG_E_FULL */
-    uint32_t linger_s;      /* for the last bytes to arrive when we close. 1 at least */
+    uint32_t linger_s;      /* for the last bytes to arrive when we close: 1 to 255 */
 };
 
 /* Units are lines of valid UTF-8 without their ends; others come as `binary`. A line over the limit

@@ -1,7 +1,8 @@
 /* A connection whose peer has finished sending may still want the answers to what it sent
  * (`printf '/who\n' | nc -N host port`): it is kept for linger_s, then closed. */
 #include "transport/tcp_link.h"
-#include <stdlib.h>
+#include "base/pool.h"
+#include "net/net.h"
 
 static struct mdg_tcp *tcp_of(const struct mdg_link *l)
 {
@@ -13,13 +14,13 @@ int mdg_tcp_new(struct mdg_stream *s, const struct mdg_tcp_config *config,
                 const struct mdg_framing *framing, const struct mdg_link_user *user, void *user_arg,
                 struct mdg_link **out)
 {
-    assert(config->linger_s > 0);
-    struct mdg_tcp *t = calloc(1, sizeof *t);
+    assert(config->linger_s > 0 && config->linger_s <= UINT8_MAX);
+    struct mdg_tcp *t = mdg_small_get(mdg_net_small(mdg_stream_net(s)), sizeof *t);
     if (!t)
         return MDG_E_NO_MEMORY;
     t->link = (struct mdg_link){carrier, framing, user, user_arg};
     t->stream = s;
-    t->config = config;
+    t->linger_s = (uint8_t)config->linger_s;
     mdg_line_dec_init(&t->lines, config->line_bytes_max);
     mdg_stream_set_out_max(s, config->out_bytes_max);
     mdg_stream_set_timeout(s, 0);
@@ -90,7 +91,7 @@ void mdg_tcp_close(struct mdg_link *l, int code, struct mdg_slice reason)
     if (t->close_code)
         return;
     t->close_code = (uint16_t)code;
-    mdg_stream_finish(t->stream, 0, t->config->linger_s);
+    mdg_stream_finish(t->stream, 0, t->linger_s);
 }
 
 void mdg_tcp_pause(struct mdg_link *l, bool paused)
@@ -127,7 +128,7 @@ void mdg_tcp_on_eof(struct mdg_stream *s)
 {
     struct mdg_tcp *t = s->user_arg;
     t->eof = true;
-    mdg_stream_set_timeout(s, t->config->linger_s);
+    mdg_stream_set_timeout(s, t->linger_s);
     /* what was left unread is the last line, without its end: it is offered once more */
     mdg_stream_adopt(s, s->user, t);
 }
@@ -146,5 +147,5 @@ void mdg_tcp_on_close(struct mdg_stream *s, int reason)
         t->close_code ? t->close_code : (reason == 0 ? MDG_CLOSE_NORMAL : MDG_CLOSE_ABNORMAL);
     t->close_code = (uint16_t)code;
     t->link.user->on_close(&t->link, code, mdg_slice(NULL, 0));
-    free(t);
+    mdg_small_put(mdg_net_small(mdg_stream_net(s)), t, sizeof *t);
 }

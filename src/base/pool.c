@@ -55,8 +55,10 @@ void mdg_pool_fini(struct mdg_pool *p)
 static void *cut_item(struct mdg_pool *p)
 {
     if (!p->slabs || p->slabs->items_cut == p->items_per_slab) {
+        size_t bytes = sizeof(struct mdg_pool_slab) + p->items_per_slab * p->item_size;
+        /* C11 7.22.3.1: a multiple of the alignment. */
         struct mdg_pool_slab *slab =
-            aligned_alloc(LINE_BYTES, sizeof *slab + p->items_per_slab * p->item_size);
+            aligned_alloc(LINE_BYTES, (bytes + LINE_BYTES - 1) & ~(size_t)(LINE_BYTES - 1));
         if (!slab)
             return NULL;
         slab->next = p->slabs;

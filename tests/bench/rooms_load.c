@@ -1,5 +1,7 @@
 /* Members of one room of `madang serve`, all on the same carrier, and a publisher: what the server
- * spends on a delivery, and on a member that only waits.
+ * spends on a delivery, and on a member that only waits. The room is the default one, so that who
+ * is put there (TCP) is in one room like all the others. A member that waits has got a message:
+ * what is kept of its delivery counts.
  *
  *     rooms_load fanout|idle ws|sse|stream|tcp|udp|poll --port P --pid PID [--conns N] [--messages
  * N]
@@ -24,6 +26,7 @@ enum { SIZE = 100, EVENTS = 256, CURSOR_MAX = 64, WARM_UP = 20, QUIET_MS = 1500 
 
 /* Occurs once in a message and nowhere else on the wire: not in JSON, not in a frame's length. */
 static const char mark = '^';
+#define ROOM "lobby"
 
 struct load {
     const char *mode, *kind;
@@ -83,14 +86,14 @@ static void get(int fd, const char *target, const char *more)
 static void send_poll(const struct load *l, int fd)
 {
     char target[160];
-    snprintf(target, sizeof target, "/poll?room=bench&after=%s&wait=300", l->cursor);
+    snprintf(target, sizeof target, "/poll?room=" ROOM "&after=%s&wait=300", l->cursor);
     get(fd, target, "");
 }
 
-/* {"type":"join","room":"bench","history":0} as a masked text frame with the key 0. */
+/* {"type":"join","room":"lobby","history":0} as a masked text frame with the key 0. */
 static void join_ws(int fd)
 {
-    static const char join[] = "{\"type\":\"join\",\"room\":\"bench\",\"history\":0}";
+    static const char join[] = "{\"type\":\"join\",\"room\":\"" ROOM "\",\"history\":0}";
     char room[4096], frame[6 + sizeof join] = {(char)0x81, (char)(0x80 | (sizeof join - 1))};
     get(fd, "/ws/chat",
         "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -113,7 +116,7 @@ static int new_datagrams(const struct load *l)
     send_text(fd, "hello");
     wait_for(fd, "/hi ", room, sizeof room);
     send_text(fd, strstr(room, "/hi "));
-    send_text(fd, "/join bench");
+    send_text(fd, "/join " ROOM);
     return fd;
 }
 
@@ -127,13 +130,13 @@ static int new_member(struct load *l)
     } else if (strcmp(l->kind, "ws") == 0) {
         join_ws(fd);
     } else if (strcmp(l->kind, "sse") == 0) {
-        get(fd, "/sse?room=bench&history=0", "");
+        get(fd, "/sse?room=" ROOM "&history=0", "");
         wait_for(fd, "joined", room, sizeof room);
     } else if (strcmp(l->kind, "stream") == 0) {
-        get(fd, "/stream?room=bench&history=0", "");
+        get(fd, "/stream?room=" ROOM "&history=0", "");
         wait_for(fd, "joined", room, sizeof room);
     } else if (strcmp(l->kind, "tcp") == 0) {
-        send_text(fd, "/join bench\n");
+        send_text(fd, "/join " ROOM "\n");
     } else if (strcmp(l->kind, "poll") == 0) {
         send_poll(l, fd);
     } else {
@@ -151,7 +154,7 @@ static void publish(struct load *l)
     payload[SIZE / 2] = mark;
     payload[SIZE] = '\0';
     snprintf(text, sizeof text,
-             "POST /publish?room=bench HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+             "POST /publish?room=" ROOM " HTTP/1.1\r\nHost: 127.0.0.1\r\n"
              "Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s",
              SIZE, payload);
     send_text(l->publisher, text);
@@ -252,11 +255,21 @@ static void add_members(struct load *l, long n)
     turn_until(l, UINT64_MAX, QUIET_MS); /* presence is told */
 }
 
+static void publish_to(struct load *l, long members)
+{
+    publish(l);
+    turn_until(l, l->marks + (uint64_t)members, 10000);
+    turn_until(l, UINT64_MAX, QUIET_MS); /* polls are asked again */
+}
+
 static void run_idle(struct load *l)
 {
-    add_members(l, l->conns / 20 + 50); /* pools and tables have their first size */
+    long first = l->conns / 20 + 50; /* pools and tables have their first size */
+    add_members(l, first);
+    publish_to(l, first);
     long before = memory_of(l);
     add_members(l, l->conns);
+    publish_to(l, first + l->conns);
     printf("{\"bytes\": %ld}\n", (memory_of(l) - before) / l->conns);
 }
 
@@ -299,7 +312,7 @@ int main(int argc, char **argv)
     l.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     l.publisher = connect_to(&l);
     char room[4096];
-    get(l.publisher, "/poll?room=bench", "");
+    get(l.publisher, "/poll?room=" ROOM, "");
     wait_for(l.publisher, "messages", room, sizeof room);
     keep_cursor(&l, room, strlen(room));
     fcntl(l.publisher, F_SETFL, O_NONBLOCK);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 enum { FIRST_CAP = 8 };
+static const size_t cap_max = (size_t)1 << 31; /* a hash has 32 bits */
 
 static inline uint64_t rotate(uint64_t x, unsigned bits)
 {
@@ -60,13 +61,23 @@ void mdg_map_fini(struct mdg_map *m)
     *m = (struct mdg_map){.seed = {m->seed[0], m->seed[1]}};
 }
 
+static uint32_t hash_of(const struct mdg_map *m, struct mdg_slice key)
+{
+    return (uint32_t)mdg_siphash(m->seed, key);
+}
+
+static struct mdg_slice key_of(const struct mdg_map_slot *slot)
+{
+    return mdg_slice(slot->key, slot->key_len);
+}
+
 /* The slot that holds the key, or the empty slot where it would go. cap > 0. */
-static struct mdg_map_slot *find(const struct mdg_map *m, struct mdg_slice key, uint64_t hash)
+static struct mdg_map_slot *find(const struct mdg_map *m, struct mdg_slice key, uint32_t hash)
 {
     size_t mask = m->cap - 1;
-    for (size_t i = (size_t)hash & mask;; i = (i + 1) & mask) {
+    for (size_t i = hash & mask;; i = (i + 1) & mask) {
         struct mdg_map_slot *slot = &m->slots[i];
-        if (!slot->value || (slot->hash == hash && mdg_slice_eq(slot->key, key)))
+        if (!slot->value || (slot->hash == hash && mdg_slice_eq(key_of(slot), key)))
             return slot;
     }
 }
@@ -75,13 +86,13 @@ void *mdg_map_get(const struct mdg_map *m, struct mdg_slice key)
 {
     if (m->len == 0)
         return NULL;
-    return find(m, key, mdg_siphash(m->seed, key))->value;
+    return find(m, key, hash_of(m, key))->value;
 }
 
 static int grow(struct mdg_map *m)
 {
     size_t cap = m->cap ? m->cap * 2 : FIRST_CAP;
-    struct mdg_map_slot *slots = calloc(cap, sizeof *slots);
+    struct mdg_map_slot *slots = cap <= cap_max ? calloc(cap, sizeof *slots) : NULL;
     if (!slots)
         return MDG_E_NO_MEMORY;
     struct mdg_map old = *m;
@@ -89,7 +100,7 @@ static int grow(struct mdg_map *m)
     m->cap = cap;
     for (size_t i = 0; i < old.cap; i++) {
         if (old.slots[i].value)
-            *find(m, old.slots[i].key, old.slots[i].hash) = old.slots[i];
+            *find(m, key_of(&old.slots[i]), old.slots[i].hash) = old.slots[i];
     }
     free(old.slots);
     return 0;
@@ -97,18 +108,18 @@ static int grow(struct mdg_map *m)
 
 int mdg_map_put(struct mdg_map *m, struct mdg_slice key, void *value)
 {
-    assert(value);
+    assert(value && key.len <= UINT32_MAX);
     /* At most three quarters full, so that probing ends and stays short. */
     if ((m->len + 1) * 4 > m->cap * 3) {
         int err = grow(m);
         if (err < 0)
             return err;
     }
-    uint64_t hash = mdg_siphash(m->seed, key);
+    uint32_t hash = hash_of(m, key);
     struct mdg_map_slot *slot = find(m, key, hash);
     if (slot->value)
         return MDG_E_EXISTS;
-    *slot = (struct mdg_map_slot){key, value, hash};
+    *slot = (struct mdg_map_slot){key.data, value, hash, (uint32_t)key.len};
     m->len++;
     return 0;
 }
@@ -117,21 +128,21 @@ void *mdg_map_remove(struct mdg_map *m, struct mdg_slice key)
 {
     if (m->len == 0)
         return NULL;
-    struct mdg_map_slot *slot = find(m, key, mdg_siphash(m->seed, key));
+    struct mdg_map_slot *slot = find(m, key, hash_of(m, key));
     void *value = slot->value;
     if (!value)
         return NULL;
     size_t mask = m->cap - 1;
     size_t hole = (size_t)(slot - m->slots);
     for (size_t i = (hole + 1) & mask; m->slots[i].value; i = (i + 1) & mask) {
-        size_t home = (size_t)m->slots[i].hash & mask;
+        size_t home = m->slots[i].hash & mask;
         /* The entry may move back only if its home does not lie behind the hole. */
         if (((i - home) & mask) >= ((i - hole) & mask)) {
             m->slots[hole] = m->slots[i];
             hole = i;
         }
     }
-    m->slots[hole] = (struct mdg_map_slot){{NULL, 0}, NULL, 0};
+    m->slots[hole] = (struct mdg_map_slot){NULL, NULL, 0, 0};
     m->len--;
     return value;
 }

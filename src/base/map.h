@@ -6,10 +6,13 @@
 #include "base/base.h"
 
 struct mdg_map_slot {
-    struct mdg_slice key;
-    void *value; /* NULL: empty slot */
-    uint64_t hash;
+    const uint8_t *key;
+    void *value;   /* NULL: empty slot */
+    uint32_t hash; /* its lower half; the map has fewer slots than it has values */
+    uint32_t key_len;
 };
+
+static_assert(sizeof(struct mdg_map_slot) <= 24, "there are up to 2.7 slots for each entry");
 
 struct mdg_map {
     struct mdg_map_slot *slots;
@@ -21,8 +24,8 @@ struct mdg_map {
 void mdg_map_init(struct mdg_map *m, const uint64_t seed[2]);
 void mdg_map_fini(struct mdg_map *m); /* frees the table, not the values */
 void *mdg_map_get(const struct mdg_map *m, struct mdg_slice key);
-/* value must not be NULL; the key's bytes must stay valid while it is in the map.
- * MDG_E_EXISTS when the key is there already, MDG_E_NO_MEMORY. */
+/* value must not be NULL; the key's bytes (less than 4 GiB) must stay valid while it is in the map.
+ * MDG_E_EXISTS when the key is there already, MDG_E_NO_MEMORY (also with 2^31 slots). */
 int mdg_map_put(struct mdg_map *m, struct mdg_slice key, void *value) MDG_NODISCARD;
 /* Returns the value that was removed, or NULL. */
 void *mdg_map_remove(struct mdg_map *m, struct mdg_slice key);

@@ -3,6 +3,7 @@
 #include "net/internal.h"
 #include "net/tls_internal.h"
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -276,6 +277,14 @@ int mdg_stream_local(const struct mdg_stream *s, struct mdg_addr *out)
         return 0;
     }
     return socket_name(s, out, false);
+}
+
+bool mdg_stream_hung_up(const struct mdg_stream *s)
+{
+    struct pollfd p = {.fd = s->fd, .events = POLLRDHUP};
+    if (s->flags & (MDG_STREAM_EOF | MDG_STREAM_FAILED))
+        return true;
+    return s->fd >= 0 && poll(&p, 1, 0) > 0;
 }
 
 int mdg_stream_set_peer(struct mdg_stream *s, const struct mdg_addr *peer,

@@ -145,6 +145,9 @@ void mdg_stream_set_timeout(struct mdg_stream *s, uint32_t seconds);
 /* Who is at the other end: getpeername on demand, or what the PROXY protocol said. -errno. */
 int mdg_stream_peer(const struct mdg_stream *s, struct mdg_addr *out) MDG_NODISCARD;
 int mdg_stream_local(const struct mdg_stream *s, struct mdg_addr *out) MDG_NODISCARD;
+/* Whether the peer has hung up, be it that the loop has not come to it yet: a system call that
+ * tells which of two connections ended first, where order matters between them. */
+bool mdg_stream_hung_up(const struct mdg_stream *s);
 /* MDG_E_DENIED when the real client has too many connections (its account replaces the proxy's),
  * MDG_E_NO_MEMORY. The caller closes then. */
 int mdg_stream_set_peer(struct mdg_stream *s, const struct mdg_addr *peer,

@@ -79,6 +79,23 @@ static void what_arrives_is_offered_and_what_is_left_comes_again_in_front(void *
     test_net_drain(t);
 }
 
+static void a_peer_that_hung_up_is_known_before_the_loop_turns(void **state)
+{
+    struct test_net *t = *state;
+    struct test_peer p = {0};
+    int fd = test_peer_pair(t, &p, &test_peer_user);
+    assert_false(mdg_stream_hung_up(p.stream));
+    put(fd, "unread");
+    close(fd);
+    assert_true(mdg_stream_hung_up(p.stream));
+    assert_int_equal(p.eofs, 0);
+    TEST_NET_UNTIL(t, p.eofs == 1);
+    assert_true(mdg_stream_hung_up(p.stream));
+    mdg_stream_close(p.stream, 0);
+    test_peer_free(&p);
+    test_net_drain(t);
+}
+
 static void output_of_a_turn_is_written_once_in_order(void **state)
 {
     struct test_net *t = *state;
@@ -980,6 +997,7 @@ static void the_send_path_survives_a_change_of_thread(void **state)
 
 static const struct CMUnitTest tests[] = {
     ON_NET(what_arrives_is_offered_and_what_is_left_comes_again_in_front),
+    ON_NET(a_peer_that_hung_up_is_known_before_the_loop_turns),
     ON_NET(output_of_a_turn_is_written_once_in_order),
     ON_NET(a_row_of_many_entries_is_sent_whole),
     ON_NET(many_streams_with_output_are_sent_before_the_turn_ends),

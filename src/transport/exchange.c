@@ -196,6 +196,11 @@ void mdg_exchange_abort_on_eof(struct mdg_exchange *x)
     x->flags |= X_ABORT_ON_EOF;
 }
 
+bool mdg_exchange_hung_up(const struct mdg_exchange *x)
+{
+    return mdg_stream_hung_up(x->conn->stream);
+}
+
 void mdg_exchange_set_timeout(struct mdg_exchange *x, uint32_t seconds)
 {
     if ((x->flags & (X_BODY_DONE | X_ENDED)) == X_BODY_DONE)

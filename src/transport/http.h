@@ -100,6 +100,9 @@ void mdg_exchange_forget_request(struct mdg_exchange *x);
 /* A peer that has finished sending is taken for gone (on_abort) instead of waiting for its answer:
  * for polls and streams that would otherwise hold their place for ever. */
 void mdg_exchange_abort_on_eof(struct mdg_exchange *x);
+/* Whether the peer has finished sending, even if on_abort is still to come: see
+ * mdg_stream_hung_up. */
+bool mdg_exchange_hung_up(const struct mdg_exchange *x);
 
 /* on_timeout in so many seconds (1 s resolution, never early), 0: not. Only once the request has
  * been read, and until the response ends. Moving a deadline costs next to nothing. */

@@ -19,6 +19,7 @@ struct mdg_exchange {
     bool begun, over; /* streamed; ended, killed or answered whole */
     bool killed, old; /* old: HTTP/1.0 */
     bool full;        /* the client does not read */
+    bool hung_up;     /* and nobody has been told yet */
     char head[2048], body[16384];
     size_t head_len, body_len;
 };
@@ -140,6 +141,11 @@ void mdg_exchange_forget_request(struct mdg_exchange *x)
 void mdg_exchange_abort_on_eof(struct mdg_exchange *x)
 {
     assert_false(x->over);
+}
+
+bool mdg_exchange_hung_up(const struct mdg_exchange *x)
+{
+    return x->hung_up;
 }
 
 void mdg_exchange_set_arg(struct mdg_exchange *x, void *arg)

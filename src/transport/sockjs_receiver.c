@@ -383,13 +383,25 @@ static int check_callback(struct mdg_exchange *x)
     return MDG_E_SYNTAX;
 }
 
+/* The session that this receiver is for, NULL for a new one. A client that has hung up and comes
+ * again may be heard on its second connection first; its first one is over all the same, and with
+ * it the session. */
+static struct mdg_sockjs_session *session_for_receiver(struct mdg_sockjs *s, struct mdg_slice id)
+{
+    struct mdg_sockjs_session *n = mdg_sockjs_find(s, id);
+    if (!n || !n->receiver || !mdg_exchange_hung_up(n->receiver))
+        return n;
+    mdg_sockjs_session_lost(n, MDG_CLOSE_ABNORMAL);
+    return NULL;
+}
+
 int mdg_sockjs_receive(struct mdg_sockjs *s, struct mdg_exchange *x, struct mdg_sockjs_url url)
 {
     const struct kind *k = kind_of(url.endpoint);
     bool named = k->wrap == MDG_SOCKJS_CALLBACK || k->wrap == MDG_SOCKJS_SCRIPT;
     if (named && check_callback(x) < 0)
         return 0;
-    struct mdg_sockjs_session *n = mdg_sockjs_find(s, url.session);
+    struct mdg_sockjs_session *n = session_for_receiver(s, url.session);
     if (!n)
         return receive_first(s, x, k, url.session);
     int err = k->streaming ? begin_stream(s, x, k) : 0;

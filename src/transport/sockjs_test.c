@@ -201,6 +201,20 @@ static void a_second_receiver_is_refused(void **state)
     free(poll);
 }
 
+static void who_hung_up_is_no_receiver_any_more(void **state)
+{
+    struct fixture *f = *state;
+    check(f, "POST", "/echo/000/a/xhr", "", 200, "o\n");
+    struct mdg_exchange *poll = start(f, "POST", "/echo/000/a/xhr");
+    poll->hung_up = true;
+    check(f, "POST", "/echo/000/a/xhr", "", 200, "o\n");
+    assert_true(poll->killed);
+    assert_int_equal(f->closed, 1);
+    assert_int_equal(f->close_code, MDG_CLOSE_ABNORMAL);
+    assert_int_equal(mdg_sockjs_count(f->service), 1);
+    free(poll);
+}
+
 static void an_aborted_receiver_ends_the_session(void **state)
 {
     struct fixture *f = *state;
@@ -545,6 +559,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(polling_echoes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_parked_poll_is_answered_once_for_a_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(a_second_receiver_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_hung_up_is_no_receiver_any_more, setup, teardown),
         cmocka_unit_test_setup_teardown(an_aborted_receiver_ends_the_session, setup, teardown),
         cmocka_unit_test_setup_teardown(a_session_without_a_receiver_lives_five_seconds, setup,
                                         teardown),

@@ -330,6 +330,26 @@ test("a second receiver is refused, an aborted one ends the session", async (t) 
   assert.equal((await s.post(`${poll}/xhr`)).body, "o\n");
 });
 
+// Which of the two connections the server's workers look at first is chance: many at once, to meet it.
+test("who hangs up and comes again at once is no second receiver", { timeout: 60 }, async (t) => {
+  const s = await target(t);
+  const answers = await Promise.all(Array.from({ length: 40 }, async () => {
+    const bodies = [];
+    for (let i = 0; i < 20; i++) {
+      const url = session();
+      const again = new Connection(s.port);
+      const first = s.open("POST", `${url}/xhr_streaming`);
+      await first.head();
+      first.close();
+      again.send("POST", `${url}/xhr`);
+      bodies.push((await again.response()).body);
+      again.close();
+    }
+    return bodies;
+  }));
+  assert.deepEqual([...new Set(answers.flat())], ["o\n"]);
+});
+
 test("a closing session lets go of its request first", async (t) => {
   const s = await target(t);
   const url = session("/close");

@@ -5,11 +5,27 @@
 #include <string.h>
 #include <yaml.h>
 
+enum { PARAMS_MAX = 256 };
+
 struct reader {
     struct madang_config *config;
     const char *path;
     yaml_parser_t parser;
+    size_t seen[PARAMS_MAX]; /* by parameter: the line that sets it, counted from 1 */
 };
+
+int param_find(const char *name)
+{
+    const struct madang_param *p;
+    for (int i = 0; (p = madang_param((size_t)i)) && i < PARAMS_MAX; i++) {
+        bool same = strlen(p->name) == strlen(name);
+        for (size_t j = 0; same && name[j]; j++)
+            same = p->name[j] == (name[j] == '-' ? '_' : name[j]);
+        if (same)
+            return i;
+    }
+    return -1;
+}
 
 static int fail(const struct reader *r, size_t line, const char *what)
 {
@@ -25,9 +41,32 @@ static int next(struct reader *r, yaml_event_t *ev)
 
 static int set(struct reader *r, const char *name, const yaml_event_t *value)
 {
+    if (strlen((const char *)value->data.scalar.value) != value->data.scalar.length)
+        return fail(r, value->start_mark.line, "a value holds no NUL");
     if (madang_config_set(r->config, name, (const char *)value->data.scalar.value) < 0)
         return fail(r, value->start_mark.line, madang_config_error(r->config));
     return EXIT_OK;
+}
+
+/* A key that is there twice is a mistake, whichever of the two was meant. */
+static int note_key(struct reader *r, const char *name, size_t line)
+{
+    char what[200];
+    int i = param_find(name);
+    if (i >= 0 && r->seen[i]) {
+        snprintf(what, sizeof what, "'%.60s' is set for the second time, after line %zu", name,
+                 r->seen[i]);
+        return fail(r, line, what);
+    }
+    if (i >= 0)
+        r->seen[i] = line + 1;
+    return EXIT_OK; /* setting an unknown one says so */
+}
+
+static bool takes_list(const char *name)
+{
+    int i = param_find(name);
+    return i < 0 || strcmp(madang_param((size_t)i)->type, "list") == 0;
 }
 
 /* "name: value", or "name:" and a list of values. */
@@ -42,13 +81,15 @@ static int read_value(struct reader *r, const char *name)
         bool done = !in_list;
         if (ev.type == YAML_SCALAR_EVENT) {
             code = set(r, name, &ev);
-        } else if (ev.type == YAML_SEQUENCE_START_EVENT && !in_list) {
+        } else if (ev.type == YAML_SEQUENCE_START_EVENT && !in_list && takes_list(name)) {
             in_list = true;
             done = false;
         } else if (ev.type == YAML_SEQUENCE_END_EVENT && in_list) {
             done = true;
         } else {
-            code = fail(r, ev.start_mark.line, "a value, or a list of values, is wanted here");
+            code = fail(r, ev.start_mark.line,
+                        takes_list(name) ? "a value, or a list of values, is wanted here"
+                                         : "one value is wanted here");
         }
         yaml_event_delete(&ev);
         if (code != EXIT_OK || done)
@@ -60,8 +101,11 @@ static int read_key(struct reader *r, const yaml_event_t *ev, bool *in_mapping)
 {
     switch (ev->type) {
     case YAML_SCALAR_EVENT:
-        if (*in_mapping)
-            return read_value(r, (const char *)ev->data.scalar.value);
+        if (*in_mapping) {
+            const char *name = (const char *)ev->data.scalar.value;
+            int code = note_key(r, name, ev->start_mark.line);
+            return code == EXIT_OK ? read_value(r, name) : code;
+        }
         break;
     case YAML_MAPPING_START_EVENT:
         if (!*in_mapping) {

@@ -51,20 +51,6 @@ static int help(void)
     return EXIT_OK;
 }
 
-/* The parameter behind an option's name, '-' for '_'; NULL: there is none. */
-static const struct madang_param *find_param(const char *name)
-{
-    const struct madang_param *p;
-    for (size_t i = 0; (p = madang_param(i)); i++) {
-        bool same = strlen(p->name) == strlen(name);
-        for (size_t j = 0; same && name[j]; j++)
-            same = p->name[j] == (name[j] == '-' ? '_' : name[j]);
-        if (same)
-            return p;
-    }
-    return NULL;
-}
-
 static int unknown_option(const char *name)
 {
     const char *names[256] = {"config", "state", "help", "help-all"};
@@ -82,39 +68,56 @@ static int unknown_option(const char *name)
                        name, near ? "; did you mean --" : "", near ? near : "", near ? "?" : "");
 }
 
-/* One "--name value", "--name=value" or "--flag". Moves *i past a value of its own. */
-static int take_option(struct madang_config *config, int argc, char **argv, int *i)
-{
+/* One "--name value", "--name=value" or "--flag". */
+struct option {
     char name[64];
+    const char *value;
+    bool is_config;
+};
+
+/* Moves *i past a value of its own. */
+static int read_option(struct option *o, int argc, char **argv, int *i)
+{
     const char *text = argv[*i] + 2, *equals = strchr(text, '=');
     int len = equals ? (int)(equals - text) : (int)strlen(text);
-    if (strncmp(argv[*i], "--", 2) != 0 || len == 0 || (size_t)len >= sizeof name)
+    if (strncmp(argv[*i], "--", 2) != 0 || len == 0 || (size_t)len >= sizeof o->name)
         return usage_error("'%s' is not an option (madang serve --help lists them)", argv[*i]);
-    snprintf(name, sizeof name, "%.*s", len, text);
-    const char *value = equals ? equals + 1 : NULL;
-    bool is_config = strcmp(name, "config") == 0;
-    if (strcmp(name, "state") == 0)
-        snprintf(name, sizeof name, "state_dir");
-    const struct madang_param *param = find_param(name);
-    if (!is_config && !param)
-        return unknown_option(name);
-    if (!value && param && strcmp(param->type, "true|false") == 0)
-        value = "true";
-    if (!value && *i + 1 >= argc)
-        return usage_error("--%s needs a value", name);
-    if (!value)
-        value = argv[++*i];
-    return is_config ? config_read(config, value) : set(config, name, value);
+    snprintf(o->name, sizeof o->name, "%.*s", len, text);
+    o->value = equals ? equals + 1 : NULL;
+    o->is_config = strcmp(o->name, "config") == 0;
+    if (strcmp(o->name, "state") == 0)
+        snprintf(o->name, sizeof o->name, "state_dir");
+    int param = param_find(o->name);
+    if (!o->is_config && param < 0)
+        return unknown_option(o->name);
+    if (!o->value && param >= 0 && strcmp(madang_param((size_t)param)->type, "true|false") == 0)
+        o->value = "true";
+    if (!o->value && *i + 1 >= argc)
+        return usage_error("--%s needs a value", o->name);
+    if (!o->value)
+        o->value = argv[++*i];
+    return EXIT_OK;
 }
 
-static int parse(struct madang_config *config, int argc, char **argv)
+/* The files or the other options, in their order. */
+static int take_options(struct madang_config *config, int argc, char **argv, bool files)
 {
+    struct option o;
     for (int i = 1; i < argc; i++) {
-        int code = take_option(config, argc, argv, &i);
+        int code = read_option(&o, argc, argv, &i);
+        if (code == EXIT_OK && o.is_config == files)
+            code = files ? config_read(config, o.value) : set(config, o.name, o.value);
         if (code != EXIT_OK)
             return code;
     }
     return EXIT_OK;
+}
+
+/* Options win over the files, wherever on the line they stand. */
+static int parse(struct madang_config *config, int argc, char **argv)
+{
+    int code = take_options(config, argc, argv, true);
+    return code == EXIT_OK ? take_options(config, argc, argv, false) : code;
 }
 
 /* What a person wants to see first: where to point the browser. */

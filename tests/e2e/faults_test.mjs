@@ -93,6 +93,30 @@ test("an unknown key in the configuration file is named with its line", once, as
   assert.match(output, /\b2\b/);
 });
 
+test("a key that is there twice, and a list where one value belongs, are refused with their line", once, async (t) => {
+  const file = join(stateFolder(t), "madang.yaml");
+  writeFileSync(file, "log_level: info\nguests: true\nlog-level: debug\n");
+  await refusesToStart(t, { args: ["--config", file] }, /madang\.yaml:3: 'log-level' is set for the second time, after line 1/);
+  writeFileSync(file, "log_level: info\nguests: [true, false]\n");
+  await refusesToStart(t, { args: ["--config", file] }, /madang\.yaml:2: one value is wanted here/);
+  writeFileSync(file, 'chat_room: "a\\0b"\n');
+  await refusesToStart(t, { args: ["--config", file] }, /madang\.yaml:1: a value holds no NUL/);
+});
+
+test("options win over the file, wherever they stand", once, async (t) => {
+  const file = join(stateFolder(t), "madang.yaml");
+  writeFileSync(file, "ws_window_bits: 99\n"); // wrong in any case
+  await refusesToStart(t, { args: ["--config", file, "--ws-window-bits", "12"] }, /ws_window_bits/);
+  writeFileSync(file, "chat_room: hall\n");
+  for (const args of [["--config", file, "--chat-room", "yard"], ["--chat-room", "yard", "--config", file]]) {
+    const server = await t.server({ args });
+    const guest = await openTcp(t, server.port);
+    guest.socket.write("hello\n");
+    await until("the room is named", () => /\[yard\]/.test(guest.received));
+    assert.doesNotMatch(guest.received.toString(), /\[hall\]/);
+  }
+});
+
 test("keys in the state folder are for their owner only", once, async (t) => {
   const server = await t.server();
   await signIn(server, "ann");

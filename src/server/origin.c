@@ -1,4 +1,6 @@
-/* Origins are compared as text after folding the case and cutting off the scheme's own port. */
+/* Origins are compared as text after folding the case and cutting off the scheme's own port. The
+ * scheme is part of an origin (RFC 6454 4), but what comes to us in plain may have been https to a
+ * proxy in front; the other way round it is another site. */
 #include "server/origin.h"
 
 /* Cuts the scheme off: "https://a.b:443" gives "a.b:443" and its default port. */
@@ -27,11 +29,14 @@ static struct mdg_slice without_port(struct mdg_slice authority, const char *por
     return authority;
 }
 
-static bool is_own(struct mdg_slice origin, struct mdg_slice host)
+/* An http page on our own host is whoever sits on the line: it may not speak for a user over TLS.
+ */
+static bool is_own(struct mdg_slice origin, const struct mdg_handshake *hs)
 {
     const char *port;
+    struct mdg_slice host = mdg_handshake_header(hs, "host");
     struct mdg_slice authority = authority_of(origin, &port);
-    if (!authority.data || host.len == 0)
+    if (!authority.data || host.len == 0 || (hs->secure && strcmp(port, ":80") == 0))
         return false;
     return mdg_slice_eq_nocase(without_port(authority, port), without_port(host, port));
 }
@@ -51,7 +56,7 @@ bool mdg_origin_allowed(const struct mdg_strings *allowed, const struct mdg_hand
     struct mdg_slice origin = mdg_handshake_header(hs, "origin");
     if (!origin.data)
         return true;
-    return is_own(origin, mdg_handshake_header(hs, "host")) || is_listed(allowed, origin);
+    return is_own(origin, hs) || is_listed(allowed, origin);
 }
 
 bool mdg_origin_allowed_with_cookie(const struct mdg_strings *allowed,
@@ -63,6 +68,5 @@ bool mdg_origin_allowed_with_cookie(const struct mdg_strings *allowed,
 bool mdg_origin_is_foreign(const struct mdg_strings *allowed, const struct mdg_handshake *hs)
 {
     struct mdg_slice origin = mdg_handshake_header(hs, "origin");
-    return origin.data && !is_own(origin, mdg_handshake_header(hs, "host")) &&
-           is_listed(allowed, origin);
+    return origin.data && !is_own(origin, hs) && is_listed(allowed, origin);
 }

@@ -185,7 +185,7 @@ static void guests_that_have_gone_take_up_no_names(void **state)
     mdg_names_free(h.names);
 }
 
-static bool allowed(const char *origin, const char *host, const char *list)
+static bool allowed_over(bool secure, const char *origin, const char *host, const char *list)
 {
     struct mdg_params p;
     char why[100];
@@ -193,12 +193,18 @@ static bool allowed(const char *origin, const char *host, const char *list)
         {MDG_SLICE_LIT("Host"), mdg_slice_str(host)},
         {MDG_SLICE_LIT("Origin"), mdg_slice_str(origin)},
     };
-    struct mdg_handshake hs = {.headers = headers, .header_count = origin ? 2 : 1};
+    struct mdg_handshake hs = {
+        .headers = headers, .header_count = origin ? 2 : 1, .secure = secure};
     assert_int_equal(mdg_params_init(&p), 0);
     assert_int_equal(mdg_params_set(&p, "allowed_origins", list, why, sizeof why), 0);
     bool answer = mdg_origin_allowed(&p.allowed_origins, &hs);
     mdg_params_fini(&p);
     return answer;
+}
+
+static bool allowed(const char *origin, const char *host, const char *list)
+{
+    return allowed_over(false, origin, host, list);
 }
 
 static void pages_of_other_origins_are_refused_unless_listed(void **state)
@@ -215,6 +221,10 @@ static void pages_of_other_origins_are_refused_unless_listed(void **state)
     assert_true(allowed("https://b", "a", "https://c, https://b"));
     assert_false(allowed("http://b", "a", "https://b"));
     assert_true(allowed("null", "a", "*"));
+    assert_true(allowed_over(true, "https://a", "a", ""));
+    assert_false(allowed_over(true, "http://a", "a", ""));
+    assert_false(allowed_over(true, "http://a:8443", "a:8443", ""));
+    assert_true(allowed_over(true, "http://a", "a", "http://a"));
 }
 
 static void routes_match_the_most_exact_pattern(void **state)

@@ -131,6 +131,12 @@ static SSL_CTX *new_ctx(struct mdg_tls_context *t)
             SSL_CTX_set_alpn_protos(ctx, t->alpn, t->alpn_len);
         return ctx;
     }
+    /* TLS 1.2: forward secrecy and authenticated encryption only. CBC invites padding oracles, and
+     * RSA key transport gives old recordings to whoever steals the key later (RFC 9325 4.2). */
+    if (!SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20")) {
+        SSL_CTX_free(ctx);
+        return NULL;
+    }
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets hold the state */
     SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"madang", 6);
     SSL_CTX_set_tlsext_ticket_keys(ctx, t->ticket_keys, sizeof t->ticket_keys);

@@ -47,6 +47,9 @@ test("https and wss, TLS 1.2 and 1.3, beside plain http on the same port", async
     assert.equal(socket.alpnProtocol, "http/1.1");
   }
   await assert.rejects(connect(t, server.port, { minVersion: "TLSv1.1", maxVersion: "TLSv1.1", ciphers: "ALL@SECLEVEL=0" }));
+  for (const ciphers of ["ECDHE+AES+SHA256", "ECDHE+AES+SHA1", "kRSA"]) {
+    await assert.rejects(connect(t, server.port, { maxVersion: "TLSv1.2", ciphers }), /alert|handshake/i, ciphers);
+  }
   const echo = await openWs(t, `wss://127.0.0.1:${server.port}/echo`, [], { rejectUnauthorized: false });
   const large = "마당".repeat(100_000);
   echo.send(large);

@@ -40,7 +40,7 @@ static void note(struct log *log, const char *fmt, ...)
 
 static char state_dir[] = "/tmp/madang-api-XXXXXX";
 
-static struct madang *new_server(bool embedded)
+static struct madang *new_server_with(bool embedded, const char *name, const char *value)
 {
     struct madang_config *config;
     struct madang *server;
@@ -50,9 +50,16 @@ static struct madang *new_server(bool embedded)
     assert_int_equal(madang_config_set(config, "log_level", "error"), 0);
     assert_int_equal(madang_config_set(config, "workers", embedded ? "1" : "2"), 0);
     assert_int_equal(madang_config_set(config, "embedded", embedded ? "on" : "off"), 0);
+    if (name)
+        assert_int_equal(madang_config_set(config, name, value), 0);
     assert_int_equal(madang_new(config, &server), 0);
     madang_config_free(config);
     return server;
+}
+
+static struct madang *new_server(bool embedded)
+{
+    return new_server_with(embedded, NULL, NULL);
 }
 
 /* ---- a client ---- */
@@ -393,6 +400,52 @@ static void http_routes_answer_whole_streamed_and_not_at_all(void **state)
     madang_free(server);
 }
 
+static int say_who(struct madang *server, struct madang_request *request, void *arg)
+{
+    char text[128];
+    (void)server;
+    (void)arg;
+    int n = snprintf(text, sizeof text, "<%s %s>", madang_request_address(request),
+                     madang_request_secure(request) ? "secure" : "plain");
+    return madang_respond(request, 200, NULL, 0, text, (size_t)n);
+}
+
+/* What a client wrote itself stands in front of what its proxy added. */
+static void only_what_the_trusted_proxy_added_is_believed(void **state)
+{
+    (void)state;
+    static const struct madang_http_handlers who = {.on_request = say_who};
+    static const char *const cases[][2] = {
+        {"", "<127.0.0.1 plain>"},
+        {"X-Forwarded-For: 203.0.113.1\r\nX-Forwarded-Proto: https\r\n", "<203.0.113.1 secure>"},
+        {"X-Forwarded-For: 198.51.100.9, 203.0.113.1\r\n", "<203.0.113.1 plain>"},
+        {"X-Forwarded-For: 198.51.100.9\r\nX-Forwarded-For: 203.0.113.1\r\n",
+         "<203.0.113.1 plain>"},
+        {"X-Forwarded-For: 203.0.113.1\r\nX: y\r\nx-forwarded-for: 127.0.0.1\r\n",
+         "<203.0.113.1 plain>"},
+        {"X-Forwarded-For: 203.0.113.1, rubbish\r\n", "<127.0.0.1 plain>"},
+        {"X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\n", "<127.0.0.1 plain>"},
+    };
+    for (int trusted = 0; trusted < 2; trusted++) {
+        struct madang *server =
+            new_server_with(true, trusted ? "trusted_proxies" : NULL, "127.0.0.0/8");
+        assert_int_equal(madang_http(server, "GET", "/who", &who, NULL), 0);
+        assert_int_equal(madang_start(server), 0);
+        for (size_t i = 0; i < MDG_ARRAY_LEN(cases); i++) {
+            char text[512];
+            int fd = dial(server);
+            int n =
+                snprintf(text, sizeof text, "GET /who HTTP/1.1\r\nHost: a\r\n%s\r\n", cases[i][0]);
+            put(fd, text, (size_t)n);
+            text[get(server, true, fd, text, sizeof text - 1)] = '\0';
+            assert_non_null(strstr(text, trusted ? cases[i][1] : "<127.0.0.1 plain>"));
+            close(fd);
+        }
+        turn(server, 3);
+        madang_free(server);
+    }
+}
+
 static void wrong_addresses_and_files_are_explained(void **state)
 {
     (void)state;
@@ -455,6 +508,7 @@ int main(void)
         cmocka_unit_test(a_handshake_may_be_answered_later_or_refused),
         cmocka_unit_test(other_threads_may_publish_post_and_close),
         cmocka_unit_test(http_routes_answer_whole_streamed_and_not_at_all),
+        cmocka_unit_test(only_what_the_trusted_proxy_added_is_believed),
         cmocka_unit_test(wrong_addresses_and_files_are_explained),
         cmocka_unit_test(a_start_without_memory_fails_cleanly),
     };

@@ -96,11 +96,11 @@ static bool is_trusted(const struct mdg_http_config *config, const struct mdg_ad
     return false;
 }
 
-/* The last address that a trusted proxy did not add itself: X-Forwarded-For grows to the right, and
- * whatever stands left of it the client may have made up. */
-static struct mdg_slice forwarded_for(const struct mdg_http_config *config, struct mdg_slice list)
+/* Goes through one line from its right end. True: *found is who spoke to the first trusted proxy;
+ * false: all of them are trusted, an earlier line goes on. */
+static bool find_client(const struct mdg_http_config *config, struct mdg_slice list,
+                        struct mdg_slice *found)
 {
-    struct mdg_slice found = mdg_slice(NULL, 0);
     while (list.len) {
         size_t at = list.len;
         while (at > 0 && list.data[at - 1] != ',')
@@ -108,11 +108,37 @@ static struct mdg_slice forwarded_for(const struct mdg_http_config *config, stru
         struct mdg_slice item = mdg_slice_trim(mdg_slice(list.data + at, list.len - at));
         struct mdg_addr addr;
         if (mdg_addr_parse_ip(&addr, item, 0) < 0 || item.len >= ADDRESS_MAX)
-            break;
-        found = item;
+            return true;
+        *found = item;
         if (!is_trusted(config, &addr))
-            break;
+            return true;
         list.len = at ? at - 1 : 0;
+    }
+    return false;
+}
+
+/* The last address that a trusted proxy did not add itself: X-Forwarded-For grows to the right, be
+ * it by a line of its own, and whatever stands left of it the client may have made up. */
+static struct mdg_slice forwarded_for(const struct mdg_http_config *config,
+                                      const struct mdg_handshake *hs)
+{
+    struct mdg_slice found = mdg_slice(NULL, 0);
+    for (size_t i = hs->header_count; i > 0; i--) {
+        const struct mdg_handshake_header *h = &hs->headers[i - 1];
+        if (mdg_slice_eq_nocase(h->name, MDG_SLICE_LIT("x-forwarded-for")) &&
+            find_client(config, h->value, &found))
+            break;
+    }
+    return found;
+}
+
+/* The proxy's own line is the last one. */
+static struct mdg_slice forwarded_proto(const struct mdg_handshake *hs)
+{
+    struct mdg_slice found = mdg_slice(NULL, 0);
+    for (size_t i = 0; i < hs->header_count; i++) {
+        if (mdg_slice_eq_nocase(hs->headers[i].name, MDG_SLICE_LIT("x-forwarded-proto")))
+            found = hs->headers[i].value;
     }
     return found;
 }
@@ -132,12 +158,12 @@ static void fill_address(const struct mdg_exchange *x, struct mdg_http_request *
     r->hs.port = mdg_addr_port(&peer);
     if (!config->trusted_proxy_count || !is_trusted(config, &peer))
         return;
-    struct mdg_slice real = forwarded_for(config, mdg_handshake_header(&r->hs, "x-forwarded-for"));
+    struct mdg_slice real = forwarded_for(config, &r->hs);
     if (real.data) {
         r->hs.address = real;
         r->hs.port = 0;
     }
-    struct mdg_slice scheme = mdg_handshake_header(&r->hs, "x-forwarded-proto");
+    struct mdg_slice scheme = forwarded_proto(&r->hs);
     if (scheme.data)
         r->hs.secure = mdg_slice_eq_nocase(scheme, MDG_SLICE_LIT("https"));
 }

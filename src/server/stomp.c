@@ -5,6 +5,7 @@
 #include "net/stream.h"
 #include "server/mount.h"
 #include "server/sockjs.h"
+#include "store/private_file.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -123,6 +124,7 @@ static int open_store(struct mdg_stomp_shared *s)
     if (!*store)
         return 0;
     snprintf(path, sizeof path, "%s-queues", store);
+    mdg_private_file_make(path);
     int err = mdg_queue_db_open(path, &s->db, why, sizeof why);
     return err < 0 ? mdg_server_fail(s->server, err, "store: %s", why) : 0;
 }

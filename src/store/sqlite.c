@@ -2,6 +2,7 @@
  * transaction as the message, so that a seq is never given out twice, also when the messages
  * themselves are trimmed away. */
 #include "store/impl.h"
+#include "store/private_file.h"
 #include "store/record.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -60,6 +61,8 @@ static int error_of(int sqlite_error)
 int mdg_sql_open(const char *path, bool read_only, sqlite3 **out)
 {
     int flags = read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    if (!read_only)
+        mdg_private_file_make(path);
     int err = error_of(sqlite3_open_v2(path, out, flags | SQLITE_OPEN_FULLMUTEX, NULL));
     if (err == 0)
         err = error_of(sqlite3_busy_timeout(*out, BUSY_MS));

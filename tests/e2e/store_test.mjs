@@ -1,6 +1,7 @@
 // Rooms in a store: what was acknowledged is there after the process was killed at any moment.
 
 import assert from "node:assert/strict";
+import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { test } from "./lib/harness.mjs";
@@ -30,6 +31,15 @@ async function readOn(server, after) {
     after = page.cursor;
   }
 }
+
+test("the store is for its owner only", { once: true }, async (t) => {
+  const state = stateFolder(t);
+  const server = await t.server({ args: ["--store", join(state, "rooms.db")], state });
+  await publish(server, "between us");
+  const files = readdirSync(state).filter((name) => name.startsWith("rooms.db"));
+  assert.ok(files.includes("rooms.db-queues") && files.includes("rooms.db-wal"), files.join());
+  for (const name of files) assert.equal(statSync(join(state, name)).mode & 0o777, 0o600, name);
+});
 
 test("after kill -9 every acknowledged message is there, and a client goes on where it was", async (t) => {
   const state = stateFolder(t);

@@ -18,5 +18,6 @@ format:
 	@find src include cmd examples tests fuzz ui -name '*.[ch]' | xargs clang-format-14 -i
 install: build
 	@meson install -C build --no-rebuild
+	@[ -n "$(DESTDIR)" ] || ldconfig
 clean:
 	rm -rf build build-*

@@ -42,15 +42,24 @@ static int open_peer(struct mdg_worker *w, struct mdg_exchange *x, struct mdg_pr
     return 0;
 }
 
-static int on_push(struct mdg_exchange *x, struct mdg_worker *w, open_fn open)
+/* RFC 9110 9.3.2: the head that GET would have, and nothing behind it. */
+static int respond_head(struct mdg_exchange *x, const char *content_type)
+{
+    const struct mdg_header h[] = {
+        {MDG_SLICE_LIT("Content-Type"), mdg_slice_str(content_type)},
+        {MDG_SLICE_LIT("Cache-Control"), MDG_SLICE_LIT("no-store, no-transform")},
+    };
+    int err = mdg_exchange_begin(x, 200, h, MDG_ARRAY_LEN(h));
+    mdg_exchange_end(x);
+    return err;
+}
+
+static int on_push(struct mdg_exchange *x, struct mdg_worker *w, open_fn open,
+                   const char *content_type)
 {
     struct mdg_room_query q;
     struct mdg_principal *who;
     uint8_t last_id[1024];
-    if (mdg_exchange_method(x) != MDG_HTTP_GET) {
-        mdg_exchange_method_not_allowed(x, "GET");
-        return 0;
-    }
     if (mdg_exchange_has_body(x)) { /* its meaning is undefined (RFC 9110 9.3.1) */
         mdg_exchange_respond_error(x, 400, "bad_request", "this request takes no body");
         return 0;
@@ -60,7 +69,8 @@ static int on_push(struct mdg_exchange *x, struct mdg_worker *w, open_fn open)
         return 0;
     if (mdg_authenticate(w, x, &who) < 0)
         return 0;
-    int err = open_peer(w, x, who, open, &q);
+    int err = mdg_exchange_method(x) == MDG_HTTP_HEAD ? respond_head(x, content_type)
+                                                      : open_peer(w, x, who, open, &q);
     mdg_principal_unref(who);
     if (err < 0)
         mdg_room_respond_error(x, err);
@@ -69,12 +79,12 @@ static int on_push(struct mdg_exchange *x, struct mdg_worker *w, open_fn open)
 
 static int on_sse(struct mdg_exchange *x, void *arg)
 {
-    return on_push(x, mdg_mounted(arg)->worker, mdg_sse_open);
+    return on_push(x, mdg_mounted(arg)->worker, mdg_sse_open, "text/event-stream");
 }
 
 static int on_stream(struct mdg_exchange *x, void *arg)
 {
-    return on_push(x, mdg_mounted(arg)->worker, mdg_lines_open);
+    return on_push(x, mdg_mounted(arg)->worker, mdg_lines_open, "application/x-ndjson");
 }
 
 int mdg_mount_push(struct madang *server)

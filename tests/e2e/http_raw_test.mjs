@@ -246,6 +246,11 @@ test("known paths say which methods they take, unknown ones are 404", once, asyn
   assert.equal(wrong.headers.get("allow"), "GET, HEAD, OPTIONS");
   assert.equal((await fetch(`${server.url}/publish`)).status, 405);
   assert.equal((await fetch(`${server.url}/no/such/path`)).status, 404);
+  for (const [path, type] of [["/sse", "text/event-stream"], ["/stream", "application/x-ndjson"], ["/poll", "application/json"], ["/healthz", "text/plain"]]) {
+    const head = await talk(server.port, get(`HEAD ${path}?room=a HTTP/1.1`) + get("GET /healthz HTTP/1.1", `${H}Connection: close\r\n`));
+    assert.deepEqual(statuses(head.text), [200, 200], path);
+    assert.ok(head.text.startsWith("HTTP/1.1 200 OK") && head.text.split("\r\n\r\n")[0].includes(`Content-Type: ${type}`), head.text);
+  }
   const star = await talk(server.port, get("OPTIONS * HTTP/1.1", `${H}Connection: close\r\n`));
   assert.deepEqual(statuses(star.text), [204]);
 });

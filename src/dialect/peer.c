@@ -349,6 +349,8 @@ int mdg_peer_close_code(int reason)
         return MDG_CLOSE_SLOW;
     case MDG_E_EXPIRED:
         return MDG_CLOSE_EXPIRED;
+    case MDG_E_EXISTS:
+        return MDG_CLOSE_NAME;
     case MDG_E_DENIED:
         return MDG_CLOSE_POLICY;
     case MDG_E_TOO_BIG:

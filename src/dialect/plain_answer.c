@@ -110,6 +110,8 @@ const char *mdg_plain_code(int err)
         return "forbidden";
     case MDG_E_EXPIRED:
         return "expired";
+    case MDG_E_EXISTS:
+        return "name_taken";
     case MDG_E_FULL:
         return "rate_limited";
     default:

@@ -180,9 +180,11 @@ void mdg_plain_kick(struct mdg_session *s, int reason)
 {
     struct mdg_peer *p = mdg_peer_of(s);
     struct mdg_slice none = mdg_slice(NULL, 0);
-    const char *why = reason == MDG_E_FULL ? "too slow" : mdg_strerror(reason);
-    if (reason == MDG_E_EXPIRED)
-        mdg_plain_send_error(p, none, none, "expired", why);
+    const char *why = reason == MDG_E_FULL     ? "too slow"
+                      : reason == MDG_E_EXISTS ? "somebody has proved that this name is theirs"
+                                               : mdg_strerror(reason);
+    if (reason == MDG_E_EXPIRED || reason == MDG_E_EXISTS)
+        mdg_plain_send_error(p, none, none, mdg_plain_code(reason), why);
     mdg_peer_close(p, mdg_peer_close_code(reason), mdg_slice_str(why));
 }
 

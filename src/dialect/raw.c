@@ -629,6 +629,8 @@ static void on_kick(struct mdg_session *s, int reason)
     struct mdg_peer *p = mdg_peer_of(s);
     if (reason == MDG_E_FULL)
         complain(p, "too_slow", "you could not keep up");
+    else if (reason == MDG_E_EXISTS)
+        complain(p, "name_taken", "somebody has proved that this name is theirs");
     else
         complain_of(p, reason);
     mdg_peer_close(p, mdg_peer_close_code(reason), mdg_slice(NULL, 0));

@@ -550,6 +550,8 @@ static void kick(struct mdg_session *session, int reason)
     struct mdg_stomp *c = MDG_CONTAINER_OF(session, struct mdg_stomp, session);
     if (reason == MDG_E_EXPIRED)
         mdg_stomp_fail(c, NULL, "Expired", "Your credentials have expired.\n");
+    else if (reason == MDG_E_EXISTS)
+        mdg_stomp_fail(c, NULL, "Name taken", "Somebody has proved that this name is theirs.\n");
     else
         mdg_stomp_fail(c, NULL, "Disconnected", "%s\n", mdg_strerror(reason));
 }

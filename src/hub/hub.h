@@ -71,8 +71,9 @@ struct mdg_session_ops {
     /* Messages from..to will not come. Returns 0, or MDG_E_FULL: tell me again on resume. For a
      * pattern member, m->channel says of which room. */
     int (*gap)(struct mdg_member *m, uint64_t from_seq, uint64_t to_seq);
-    /* The hub wants the client gone: MDG_E_FULL (too slow), MDG_E_EXPIRED, or what deliver
-     * returned. The dialect closes; the session leaves in its own close path. */
+    /* The hub wants the client gone: MDG_E_FULL (too slow), MDG_E_EXPIRED, MDG_E_EXISTS (its name
+     * went to somebody else), or what deliver returned. The dialect closes; the session leaves in
+     * its own close path. */
     void (*kick)(struct mdg_session *s, int reason);
     /* A private message (mdg_hub_send). NULL: such messages are dropped. */
     void (*direct)(struct mdg_session *s, struct mdg_msg *m);
@@ -192,6 +193,9 @@ void mdg_hub_each_session(struct mdg_hub *h, void (*fn)(struct mdg_session *s, v
                           void *arg);
 /* A refreshed or changed identity: presence follows. */
 void mdg_session_set_principal(struct mdg_session *s, struct mdg_principal *who);
+/* Kicks (MDG_E_EXISTS) this worker's sessions of a principal that was registered for this owner
+ * under this name. Looks at all sessions. */
+void mdg_hub_oust(struct mdg_hub *h, struct mdg_slice name, uint64_t owner);
 
 /* Rooms. A name is 1..channel_name_bytes_max bytes of UTF-8 without control characters. */
 bool mdg_channel_name_ok(const struct mdg_hub *h, struct mdg_slice name);

@@ -644,6 +644,37 @@ static void expiry(struct fixture *f)
     assert_int_equal(f->ann.kicked, 0);
 }
 
+static void no_home(struct mdg_principal_home *home, struct mdg_principal *p)
+{
+    (void)home;
+    free(p);
+}
+
+static void oust(struct fixture *f)
+{
+    static struct mdg_principal_home home = {no_home};
+    struct mdg_principal *who = mdg_principal_new(MDG_SLICE_LIT("Bob"), true, MDG_RIGHTS_USER, 0);
+    who->home = &home;
+    who->owner = 7;
+    mdg_session_set_principal(&f->bob.session, who);
+    for (unsigned i = 0; i < f->kit.workers; i++) {
+        mdg_hub_oust(f->kit.hubs[i], MDG_SLICE_LIT("bob"), 8);
+        mdg_hub_oust(f->kit.hubs[i], MDG_SLICE_LIT("ann"), 7);
+    }
+    assert_int_equal(f->bob.kicked, 0);
+    for (unsigned i = 0; i < f->kit.workers; i++)
+        mdg_hub_oust(f->kit.hubs[i], MDG_SLICE_LIT("bob"), 7);
+    assert_int_equal(f->bob.kicked, MDG_E_EXISTS);
+    assert_int_equal(f->ann.kicked, 0);
+    mdg_principal_unref(who);
+}
+
+static void test_who_lost_his_name_is_kicked(void **state)
+{
+    (void)state;
+    for_each_count(oust, NULL);
+}
+
 static void test_an_expired_principal_is_kicked_within_a_tick(void **state)
 {
     (void)state;
@@ -1060,6 +1091,7 @@ int main(void)
         cmocka_unit_test(test_an_identity_ends_in_time_without_memory_to_note_it),
         cmocka_unit_test(test_a_session_knows_its_rooms_in_the_order_of_its_joins),
         cmocka_unit_test(test_who_leaves_while_waiting_to_be_served_gets_nothing),
+        cmocka_unit_test(test_who_lost_his_name_is_kicked),
         cmocka_unit_test(test_idle_rooms_are_forgotten_and_come_back_with_a_new_epoch),
         cmocka_unit_test(test_limits_hold),
         cmocka_unit_test(test_rooms_with_messages_outlive_invented_ones),

@@ -28,7 +28,9 @@ struct mdg_principal {
     uint8_t rights;   /* MDG_RIGHT_* */
     bool guest;       /* did not sign in; shown as such, cannot take a signed-in name */
     uint8_t name_len; /* bytes */
-    bool is_held;     /* the home's: nobody is here any more, but the name is still kept for him */
+    /* The home's: nobody is here any more, but the name is still kept for him; the owner proved
+     * that the name is his; the name went to somebody who did. */
+    bool is_held : 1, is_proven : 1, is_ousted : 1;
     uint64_t expires_unix_ms;        /* 0: never; enforced on live connections too */
     struct mdg_principal_home *home; /* NULL: the memory is freed with the last reference */
     struct mdg_principal *next;      /* the home's: chain of its table by name */

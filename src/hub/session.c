@@ -127,6 +127,34 @@ struct mdg_member *mdg_session_member(const struct mdg_session *s, struct mdg_sl
     return m;
 }
 
+static bool is_ousted(const struct mdg_session *s, struct mdg_slice name, uint64_t owner)
+{
+    const struct mdg_principal *who = s->principal;
+    return who->home && who->owner == owner && mdg_slice_eq_nocase(mdg_principal_name(who), name);
+}
+
+/* A kick may take other sessions of the same client out of the chain: ids stay valid. */
+static void oust_bucket(struct mdg_hub *h, size_t at, struct mdg_slice name, uint64_t owner)
+{
+    uint64_t ids[32]; /* there is about one session in a bucket */
+    size_t n = 0;
+    for (struct mdg_session *s = h->sessions[at]; s && n < MDG_ARRAY_LEN(ids); s = s->id_next) {
+        if (is_ousted(s, name, owner))
+            ids[n++] = s->id;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct mdg_session *s = mdg_session_find(h, ids[i]);
+        if (s)
+            s->ops->kick(s, MDG_E_EXISTS);
+    }
+}
+
+void mdg_hub_oust(struct mdg_hub *h, struct mdg_slice name, uint64_t owner)
+{
+    for (size_t at = 0; at <= h->session_mask; at++)
+        oust_bucket(h, at, name, owner);
+}
+
 static void expire_bucket(struct mdg_hub *h, struct mdg_list *bucket)
 {
     struct mdg_list waiting;

@@ -68,6 +68,16 @@ void mdg_auth_fini(struct mdg_auth *a)
     memset(a, 0, sizeof *a);
 }
 
+static int take_name(struct mdg_auth *a, struct mdg_name_claim claim, struct mdg_principal **out)
+{
+    uint64_t ousted;
+    claim.home = &a->home;
+    int err = mdg_names_take(a->names, &claim, monotonic_ms(), out, &ousted);
+    if (err == 0 && ousted && a->on_oust)
+        a->on_oust(a->on_oust_arg, claim.name, ousted);
+    return err;
+}
+
 int mdg_auth_guest(struct mdg_auth *a, struct mdg_slice name, struct mdg_principal **out)
 {
     int err = mdg_name_check(name);
@@ -76,9 +86,8 @@ int mdg_auth_guest(struct mdg_auth *a, struct mdg_slice name, struct mdg_princip
         .owner = random_u64(),
         .guest = true,
         .rights = MDG_RIGHTS_USER,
-        .home = &a->home,
     };
-    return err < 0 ? err : mdg_names_take(a->names, &claim, monotonic_ms(), out);
+    return err < 0 ? err : take_name(a, claim, out);
 }
 
 static int new_guest(struct mdg_auth *a, struct mdg_principal **out)
@@ -95,33 +104,31 @@ static int new_guest(struct mdg_auth *a, struct mdg_principal **out)
     return err;
 }
 
-/* A name owned by its signed claim: the same user on all his devices. */
-static uint64_t owner_of(const struct mdg_claims *claims)
-{
-    static const uint64_t fixed[2] = {0x6d6164616e67u, 0x746f6b656eu};
-    return claims->owner ? claims->owner
-                         : mdg_siphash(fixed, mdg_slice(claims->sub, claims->sub_len));
-}
-
+/* claim: the owner, and whether he proved it. */
 static int from_claims(struct mdg_auth *a, const struct mdg_claims *claims,
-                       struct mdg_principal **out)
+                       struct mdg_name_claim claim, struct mdg_principal **out)
 {
-    struct mdg_slice name = mdg_slice(claims->sub, claims->sub_len);
-    uint32_t rights = MDG_RIGHT_SUBSCRIBE;
-    if (mdg_name_check(name) < 0)
+    claim.name = mdg_slice(claims->sub, claims->sub_len);
+    claim.rights = MDG_RIGHT_SUBSCRIBE;
+    claim.expires_unix_ms = claims->exp_unix_ms;
+    if (mdg_name_check(claim.name) < 0)
         return MDG_E_DENIED;
     if (!claims->read_only)
-        rights |= MDG_RIGHT_PUBLISH;
+        claim.rights |= MDG_RIGHT_PUBLISH;
     if (claims->admin)
-        rights |= MDG_RIGHT_ADMIN;
-    const struct mdg_name_claim claim = {
-        .name = name,
-        .owner = owner_of(claims),
-        .rights = rights,
-        .expires_unix_ms = claims->exp_unix_ms,
-        .home = &a->home,
+        claim.rights |= MDG_RIGHT_ADMIN;
+    return take_name(a, claim, out);
+}
+
+/* Owned by the name itself: the same user on all his devices, whichever token each of them has
+ * (their `jti` differ) or whether he gave his passcode. */
+static struct mdg_name_claim proven(const struct mdg_claims *claims)
+{
+    static const uint64_t fixed[2] = {0x6d6164616e67u, 0x746f6b656eu};
+    return (struct mdg_name_claim){
+        .owner = mdg_siphash(fixed, mdg_slice(claims->sub, claims->sub_len)),
+        .proven = true,
     };
-    return mdg_names_take(a->names, &claim, monotonic_ms(), out);
 }
 
 int mdg_auth_token(struct mdg_auth *a, struct mdg_slice token, uint64_t now_unix_ms,
@@ -131,7 +138,7 @@ int mdg_auth_token(struct mdg_auth *a, struct mdg_slice token, uint64_t now_unix
     int err = mdg_token_verify(&a->token_key, token, now_unix_ms, &claims);
     if (err == MDG_E_SYNTAX)
         return MDG_E_DENIED;
-    return err < 0 ? err : from_claims(a, &claims, out);
+    return err < 0 ? err : from_claims(a, &claims, proven(&claims), out);
 }
 
 int mdg_auth_cookie(const struct mdg_auth *a, struct mdg_slice cookie, uint64_t now_unix_ms,
@@ -192,7 +199,7 @@ static int from_password(struct mdg_auth *a, const struct mdg_handshake *hs,
         return MDG_E_DENIED;
     memcpy(claims.sub, hs->login.data, hs->login.len);
     claims.sub_len = hs->login.len;
-    return from_claims(a, &claims, out);
+    return from_claims(a, &claims, proven(&claims), out);
 }
 
 int mdg_auth_handshake(struct mdg_auth *a, const struct mdg_handshake *hs,
@@ -207,7 +214,7 @@ int mdg_auth_handshake(struct mdg_auth *a, const struct mdg_handshake *hs,
     if (cookie.data) {
         int err = mdg_auth_cookie(a, cookie, hs->unix_ms, &claims);
         if (err == 0)
-            return from_claims(a, &claims, out);
+            return from_claims(a, &claims, (struct mdg_name_claim){.owner = claims.owner}, out);
         /* A cookie of another server on this host, or one that ran out, signs nobody in. */
     }
     return new_guest(a, out);

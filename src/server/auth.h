@@ -25,6 +25,10 @@ struct mdg_auth {
     /* Checks a login and passcode (STOMP, basic authentication); NULL: there are no users. */
     bool (*check_password)(void *users, struct mdg_slice login, struct mdg_slice passcode);
     void *users;
+    /* A name went to somebody who proved that it is his: who only chose it must go. From any
+     * worker's thread. NULL: nobody is told. */
+    void (*on_oust)(void *arg, struct mdg_slice name, uint64_t owner);
+    void *on_oust_arg;
 };
 
 /* Loads or makes the keys. why: a sentence on error. */

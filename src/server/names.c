@@ -179,20 +179,20 @@ static void sweep(struct mdg_names *n, uint64_t now_ms)
     }
 }
 
-/* Everyone who has the name is the same owner: looking at the first one is enough. */
+/* Everyone who has the name is the same owner, but for those who lost it and are still on their
+ * way out: looking at the first one is enough. */
 static struct mdg_principal **find(const struct mdg_names *n, struct mdg_slice name)
 {
     struct mdg_principal **at = bucket_of(n, name);
-    while (*at && !has_name(*at, name))
+    while (*at && ((*at)->is_ousted || !has_name(*at, name)))
         at = &(*at)->next;
     return at;
 }
 
-static bool is_taken(const struct mdg_names *n, struct mdg_slice name, uint64_t owner,
-                     uint64_t now_ms)
+static bool is_taken(const struct mdg_names *n, const struct mdg_name_claim *claim, uint64_t now_ms)
 {
-    const struct mdg_principal *p = *find(n, name);
-    return p && p->owner != owner && !is_over(p, now_ms);
+    const struct mdg_principal *p = *find(n, claim->name);
+    return p && p->owner != claim->owner && !is_over(p, now_ms) && (p->is_proven || !claim->proven);
 }
 
 /* A name is held by one principal at most, and only while nobody has it. */
@@ -201,6 +201,18 @@ static void drop_held(struct mdg_names *n, struct mdg_slice name)
     struct mdg_principal **at = find(n, name);
     if (*at && (*at)->is_held)
         drop(n, at);
+}
+
+/* Whoever else has the name has it no more. Returns his owner, 0: nobody had it. */
+static uint64_t oust(const struct mdg_names *n, const struct mdg_name_claim *claim)
+{
+    uint64_t ousted = 0;
+    struct mdg_principal *p;
+    while ((p = *find(n, claim->name)) && p->owner != claim->owner) {
+        ousted = p->owner;
+        p->is_ousted = true;
+    }
+    return ousted;
 }
 
 static void add(struct mdg_names *n, struct mdg_principal *p)
@@ -213,10 +225,10 @@ static void add(struct mdg_names *n, struct mdg_principal *p)
 }
 
 static int take_locked(struct mdg_names *n, const struct mdg_name_claim *claim, uint64_t now_ms,
-                       struct mdg_principal **out)
+                       struct mdg_principal **out, uint64_t *ousted)
 {
     sweep(n, now_ms);
-    if (is_taken(n, claim->name, claim->owner, now_ms))
+    if (is_taken(n, claim, now_ms))
         return MDG_E_EXISTS;
     if (n->count >= NAMES_MAX)
         return MDG_E_FULL;
@@ -226,19 +238,22 @@ static int take_locked(struct mdg_names *n, const struct mdg_name_claim *claim, 
         return MDG_E_NO_MEMORY;
     p->owner = claim->owner;
     p->home = claim->home;
+    p->is_proven = claim->proven;
     drop_held(n, claim->name);
+    *ousted = oust(n, claim);
     add(n, p);
     *out = p;
     return 0;
 }
 
 int mdg_names_take(struct mdg_names *n, const struct mdg_name_claim *claim, uint64_t now_ms,
-                   struct mdg_principal **out)
+                   struct mdg_principal **out, uint64_t *ousted)
 {
+    *ousted = 0;
     if (claim->name.len == 0 || claim->name.len > MDG_NAME_BYTES_MAX)
         return MDG_E_SYNTAX;
     pthread_mutex_lock(&n->lock);
-    int err = take_locked(n, claim, now_ms, out);
+    int err = take_locked(n, claim, now_ms, out, ousted);
     pthread_mutex_unlock(&n->lock);
     return err;
 }
@@ -256,7 +271,7 @@ static void give_back_locked(struct mdg_names *n, struct mdg_principal *p, uint6
     struct mdg_principal **at = place_of(n, p);
     *at = p->next;
     n->count--;
-    if (p->guest || *find(n, mdg_principal_name(p))) { /* or others of his are here */
+    if (p->guest || p->is_ousted || *find(n, mdg_principal_name(p))) { /* others of his are here */
         free(p);
         return;
     }
@@ -274,7 +289,8 @@ void mdg_names_give_back(struct mdg_names *n, struct mdg_principal *p, uint64_t 
 static int hold_locked(struct mdg_names *n, const struct mdg_name_claim *claim, uint64_t now_ms)
 {
     struct mdg_principal *p;
-    int err = take_locked(n, claim, now_ms, &p);
+    uint64_t ousted; /* nobody: the claim is not proven */
+    int err = take_locked(n, claim, now_ms, &p, &ousted);
     if (err == 0)
         give_back_locked(n, p, now_ms);
     return err;

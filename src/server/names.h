@@ -1,6 +1,7 @@
-/* Which names are taken. A name belongs to whoever came first, a signed-in user or a guest, as long
- * as a connection of his is there and a little longer, so that a reload or a dropped line does not
- * lose it to somebody else.
+/* Which names are taken. A name belongs to whoever came first, as long as a connection of his is
+ * there and a little longer, so that a reload or a dropped line does not lose it to somebody else.
+ * But who proves that it is his (a token, a passcode) takes it from whoever only chose it (a guest,
+ * a sign-in to the chat, where anyone may say any name).
  *
  * Shared by all workers behind a mutex: it is touched when somebody arrives, leaves or changes his
  * name, never when a message passes. */
@@ -27,18 +28,19 @@ void mdg_names_free(struct mdg_names *n);
 /* What a name is taken with. */
 struct mdg_name_claim {
     struct mdg_slice name;
-    uint64_t owner; /* a random id in his cookie, or the guest's own */
-    bool guest;
+    uint64_t owner; /* a random id in his cookie, the guest's own, or made of what was proven */
+    bool guest, proven;
     uint32_t rights;
     uint64_t expires_unix_ms;
     struct mdg_principal_home *home; /* hears of the end, and calls mdg_names_give_back */
 };
 
 /* A principal that has the name, for as long as there are references to it. Letter case does not
- * make two names different. Signed-in owners push aside nobody. MDG_E_EXISTS: somebody else has it.
- * MDG_E_NO_MEMORY, MDG_E_FULL (too many names), MDG_E_SYNTAX (empty or too long). */
+ * make two names different. *ousted: the owner whose principals lost the name by that, 0 for none.
+ * MDG_E_EXISTS: somebody else has it. MDG_E_NO_MEMORY, MDG_E_FULL (too many names), MDG_E_SYNTAX
+ * (empty or too long). */
 int mdg_names_take(struct mdg_names *n, const struct mdg_name_claim *claim, uint64_t now_ms,
-                   struct mdg_principal **out) MDG_NODISCARD;
+                   struct mdg_principal **out, uint64_t *ousted) MDG_NODISCARD;
 /* The end of a principal of mdg_names_take, whose memory goes. Was it the owner's last one, the
  * name is held for him for a while; a guest's is free at once. */
 void mdg_names_give_back(struct mdg_names *n, struct mdg_principal *p, uint64_t now_ms);

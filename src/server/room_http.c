@@ -89,6 +89,9 @@ void mdg_room_respond_error(struct mdg_exchange *x, int err)
         mdg_exchange_respond_error(x, 403, "forbidden", "you may not do this in this room");
     else if (err == MDG_E_EXPIRED)
         mdg_exchange_respond_error(x, 401, "expired", "the credential has expired");
+    else if (err == MDG_E_EXISTS)
+        mdg_exchange_respond_error(x, 409, "name_taken",
+                                   "somebody has proved that this name is theirs");
     else if (err == MDG_E_TOO_BIG)
         mdg_exchange_respond_error(x, 413, "too_big", "the message is too long");
     else

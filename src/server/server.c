@@ -186,6 +186,8 @@ int madang_new(const struct madang_config *config, struct madang **out)
     err = mdg_state_dir(p->state_dir, server->state_dir, sizeof server->state_dir, why, sizeof why);
     if (err == 0)
         err = mdg_auth_init(&server->auth, p, server->state_dir, why, sizeof why);
+    server->auth.on_oust = mdg_server_oust;
+    server->auth.on_oust_arg = server;
     return err < 0 ? mdg_server_fail(server, err, "%s", why) : 0;
 }
 

@@ -184,6 +184,9 @@ struct mdg_worker *mdg_worker_here(struct madang *server);
 /* ops.c */
 void mdg_metrics_publish(struct mdg_worker *w);
 
+/* oust.c: struct mdg_auth's on_oust; arg is the server */
+void mdg_server_oust(void *arg, struct mdg_slice name, uint64_t owner);
+
 /* ports.c */
 int mdg_ports_open(struct madang *server) MDG_NODISCARD;
 void mdg_ports_close(struct mdg_worker *w);

@@ -123,12 +123,15 @@ static void principal_gone(struct mdg_principal_home *home, struct mdg_principal
 
 static int take(struct home *h, const char *name, uint64_t owner, struct mdg_principal **out)
 {
+    uint64_t ousted;
     const struct mdg_name_claim claim = {.name = mdg_slice_str(name),
                                          .owner = owner,
                                          .guest = owner >= 1000,
                                          .rights = MDG_RIGHTS_USER,
                                          .home = &h->home};
-    return mdg_names_take(h->names, &claim, h->now_ms, out);
+    int err = mdg_names_take(h->names, &claim, h->now_ms, out, &ousted);
+    assert_true(ousted == 0);
+    return err;
 }
 
 static void a_name_stays_with_its_holder_and_is_free_again_later(void **state)
@@ -160,6 +163,99 @@ static void a_name_stays_with_its_holder_and_is_free_again_later(void **state)
     assert_int_equal(take(&h, "Ann", 1, &one), 0);
     mdg_principal_unref(one);
     mdg_names_free(h.names);
+}
+
+static int prove(struct home *h, const char *name, uint64_t owner, struct mdg_principal **out,
+                 uint64_t *ousted)
+{
+    const struct mdg_name_claim claim = {.name = mdg_slice_str(name),
+                                         .owner = owner,
+                                         .proven = true,
+                                         .rights = MDG_RIGHTS_USER,
+                                         .home = &h->home};
+    return mdg_names_take(h->names, &claim, h->now_ms, out, ousted);
+}
+
+static void who_proves_a_name_takes_it_from_who_chose_it(void **state)
+{
+    (void)state;
+    struct home h = {.home = {principal_gone}};
+    struct mdg_principal *page, *tab, *one, *two, *other;
+    uint64_t ousted;
+    assert_int_equal(mdg_names_new((const uint64_t[2]){1, 2}, &h.names), 0);
+    assert_int_equal(take(&h, "ann", 1, &page), 0);
+    assert_int_equal(take(&h, "ann", 1, &tab), 0);
+    assert_int_equal(prove(&h, "Ann", 7, &one, &ousted), 0);
+    assert_int_equal(ousted, 1);
+    assert_int_equal(prove(&h, "ann", 7, &two, &ousted), 0); /* another device */
+    assert_int_equal(ousted, 0);
+    mdg_principal_unref(page); /* whoever lost it leaves: that frees nothing */
+    assert_int_equal(take(&h, "ann", 1, &other), MDG_E_EXISTS);
+    assert_int_equal(prove(&h, "ann", 8, &other, &ousted), MDG_E_EXISTS);
+    mdg_principal_unref(one);
+    mdg_principal_unref(two);
+    assert_int_equal(take(&h, "ann", 1, &other), MDG_E_EXISTS); /* held */
+    h.now_ms = MDG_NAME_HELD_MS;
+    assert_int_equal(take(&h, "ann", 1, &other), 0);
+    mdg_principal_unref(other);
+    assert_int_equal(prove(&h, "ann", 7, &one, &ousted), 0); /* held for a choice: nobody to oust */
+    assert_int_equal(ousted, 0);
+    mdg_principal_unref(tab);
+    mdg_principal_unref(one);
+    mdg_names_free(h.names);
+}
+
+/* What is told of a name that somebody lost. */
+struct lost {
+    char name[MDG_NAME_BYTES_MAX];
+    uint64_t owner;
+};
+
+static void note_lost(void *arg, struct mdg_slice name, uint64_t owner)
+{
+    struct lost *lost = arg;
+    memcpy(lost->name, name.data, name.len);
+    lost->owner = owner;
+}
+
+static struct mdg_slice new_token(struct mdg_auth *a, uint64_t jti, char *room, size_t size)
+{
+    struct mdg_claims claims = {.sub = "ann", .sub_len = 3, .owner = jti};
+    assert_int_equal(mdg_token_sign(&a->token_key, &claims, room, size), 0);
+    return mdg_slice_str(room);
+}
+
+static void a_token_takes_its_name_from_a_guest_on_every_device(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/madang-auth-XXXXXX", token[MDG_COOKIE_TEXT_MAX], path[64], why[400];
+    struct lost lost = {0};
+    struct mdg_auth a;
+    struct mdg_params params;
+    struct mdg_principal *guest, *first, *second;
+    struct mdg_slice ann = MDG_SLICE_LIT("ann");
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(mdg_params_init(&params), 0);
+    assert_int_equal(mdg_auth_init(&a, &params, dir, why, sizeof why), 0);
+    a.on_oust = note_lost;
+    a.on_oust_arg = &lost;
+    assert_int_equal(mdg_auth_guest(&a, ann, &guest), 0);
+    assert_int_equal(mdg_auth_guest(&a, ann, &second), MDG_E_EXISTS);
+    assert_int_equal(mdg_auth_token(&a, new_token(&a, 1, token, sizeof token), 1, &first), 0);
+    assert_string_equal(lost.name, "ann");
+    assert_true(lost.owner == guest->owner);
+    assert_int_equal(mdg_auth_token(&a, new_token(&a, 2, token, sizeof token), 1, &second), 0);
+    mdg_principal_unref(guest);
+    mdg_principal_unref(first);
+    assert_int_equal(mdg_auth_guest(&a, ann, &guest), MDG_E_EXISTS);
+    mdg_principal_unref(second);
+    mdg_auth_fini(&a);
+    mdg_params_fini(&params);
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s.key", dir, i ? "cookie" : "token");
+        unlink(path);
+    }
+    rmdir(dir);
 }
 
 /* A million guests come and go, a few at a time: each name is free when its guest is gone. */
@@ -330,6 +426,8 @@ int main(void)
         cmocka_unit_test(a_known_token_of_another_maker_is_accepted),
         cmocka_unit_test(names_are_what_people_can_tell_apart),
         cmocka_unit_test(a_name_stays_with_its_holder_and_is_free_again_later),
+        cmocka_unit_test(who_proves_a_name_takes_it_from_who_chose_it),
+        cmocka_unit_test(a_token_takes_its_name_from_a_guest_on_every_device),
         cmocka_unit_test(guests_that_have_gone_take_up_no_names),
         cmocka_unit_test(pages_of_other_origins_are_refused_unless_listed),
         cmocka_unit_test(routes_match_the_most_exact_pattern),

@@ -62,6 +62,7 @@ enum mdg_close_code {
     MDG_CLOSE_TRY_LATER = 1013,
     MDG_CLOSE_SLOW = 4008,    /* fell too far behind (madang) */
     MDG_CLOSE_EXPIRED = 4001, /* the credential expired (madang) */
+    MDG_CLOSE_NAME = 4009,    /* the name went to somebody who proved that it is his (madang) */
 };
 
 struct mdg_carrier {

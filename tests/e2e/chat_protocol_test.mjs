@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test, until } from "./lib/harness.mjs";
-import { openV1, openWs, signIn, upgradeStatus } from "./lib/clients.mjs";
+import { openTcp, openV1, openWs, signIn, signToken, upgradeStatus } from "./lib/clients.mjs";
 import { startProxy } from "./lib/proxy.mjs";
 
 const nameOf = (line) => line.slice(0, line.indexOf(":"));
@@ -71,6 +71,43 @@ test("signing in: names are checked, unique while in use, and the session is a s
     method: "POST", headers: { "Content-Type": "application/json", Origin: "https://evil.example" }, body: '{"name":"eve"}',
   });
   assert.equal(foreign.status, 403);
+});
+
+test("a guest's name is free again when he has gone", async (t) => {
+  const server = await t.server();
+  const take = async () => {
+    const guest = await openTcp(t, server.port);
+    guest.socket.write("/nick ann\n");
+    await until("an answer", () => /you are ann|name_taken/.test(guest.received));
+    return { guest, taken: !guest.received.includes("you are ann") };
+  };
+  const first = await take();
+  assert.equal(first.taken, false);
+  assert.equal((await take()).taken, true);
+  first.guest.socket.destroy();
+  await until("the name is free", async () => !(await take()).taken);
+});
+
+test("who shows a token for a name takes it from whoever only chose it", async (t) => {
+  const server = await t.server();
+  const Authorization = `Bearer ${signToken(server, { sub: "ann" })}`;
+  const guest = await openTcp(t, server.port);
+  guest.socket.write("/nick Ann\n");
+  await until("the guest has the name", () => guest.received.includes("you are Ann"));
+  const first = await openV1(t, server.ws, { headers: { Authorization } });
+  assert.deepEqual(first.welcome.user, { name: "ann", guest: false });
+  await guest.closed;
+  assert.match(guest.received.toString(), /! name_taken: somebody has proved/);
+  const second = await openV1(t, server.ws, { headers: { Authorization: `Bearer ${signToken(server, { sub: "ann", jti: "00000000000000ff" })}` } });
+  assert.equal(second.welcome.user.name, "ann");
+  await assert.rejects(signIn(server, "ann"), { status: 409 });
+
+  const page = await openV1(t, server.ws, { headers: await signIn(server, "ben") });
+  await openV1(t, server.ws, { headers: { Authorization: `Bearer ${signToken(server, { sub: "ben" })}` } });
+  assert.equal((await page.want("error")).code, "name_taken");
+  assert.equal((await page.closed).code, 4009);
+  await first.join("lobby"); // the others are still there
+  await second.join("lobby");
 });
 
 test("the session survives a restart of the server", async (t) => {

@@ -1,6 +1,9 @@
 // Clients with a queue: what arrived is waited for one by one, in order.
 
+import { createHmac } from "node:crypto";
+import { readFileSync } from "node:fs";
 import net from "node:net";
+import { join } from "node:path";
 import WebSocket from "ws";
 
 const WAIT_S = 10;
@@ -124,6 +127,14 @@ export async function signIn(server, name) {
   if (response.status !== 200) throw Object.assign(new Error(`login: ${response.status}`), { status: response.status, body: await response.text() });
   const cookie = response.headers.getSetCookie()[0].split(";")[0];
   return { Cookie: cookie, Origin: server.url };
+}
+
+/** A token as an application with the server's key would sign it. */
+export function signToken(server, claims) {
+  const key = Buffer.from(readFileSync(join(server.state, "token.key"), "latin1").trim(), "hex");
+  const part = (object) => Buffer.from(JSON.stringify(object)).toString("base64url");
+  const text = `${part({ alg: "HS256", typ: "JWT" })}.${part(claims)}`;
+  return `${text}.${createHmac("sha256", key).update(text).digest("base64url")}`;
 }
 
 /** A bare TCP connection: write bytes, read what came so far, wait for its end. */

@@ -274,7 +274,7 @@ export class Chat {
   error(unit, room) {
     const id = String(unit.id ?? "");
     for (const each of this.rooms.values()) R.fail(each, id, unit.code);
-    if (unit.code === "expired") this.#out("expired");
+    if (unit.code === "expired" || (unit.code === "name_taken" && id === "")) this.#out(unit.code);
     else if (id.startsWith("join:")) {
       const refused = room ?? this.rooms.get(id.slice(5));
       if (refused) refused.error = unit.code;

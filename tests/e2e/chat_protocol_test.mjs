@@ -110,6 +110,29 @@ test("who shows a token for a name takes it from whoever only chose it", async (
   await second.join("lobby");
 });
 
+test("a token ends on the live connection when it expires, unless another one comes in time", async (t) => {
+  const server = await t.server();
+  const now = Math.floor(Date.now() / 1000);
+  const bearer = (claims) => ({ headers: { Authorization: `Bearer ${signToken(server, claims)}` } });
+  assert.equal(await upgradeStatus(t, server.ws, [], bearer({ sub: "ann", exp: now - 1 })), 401);
+  assert.equal(await upgradeStatus(t, server.ws, [], bearer({ sub: "ann", nbf: now + 60 })), 401);
+  const soon = { sub: "ann", exp: now + 3 };
+  const left = await openV1(t, server.ws, bearer(soon));
+  const stays = await openV1(t, `${server.ws}?token=${signToken(server, soon)}`);
+  const readOnly = await openV1(t, server.ws, bearer({ sub: "rea", publish: false }));
+  stays.say({ type: "refresh", id: 1, token: signToken(server, { sub: "ben", exp: now + 60 }) });
+  assert.equal((await stays.want("error", { id: 1 })).code, "forbidden");
+  stays.say({ type: "refresh", id: 2, token: signToken(server, { sub: "ann", exp: now + 60 }) });
+  assert.equal((await stays.want("refreshed", { id: 2 })).expires, (now + 60) * 1000);
+  assert.equal((await left.want("error")).code, "expired");
+  assert.equal((await left.closed).code, 4001);
+  await stays.join("lobby");
+  await stays.publish("lobby", "still here");
+  await readOnly.join("lobby", { history: 1 });
+  readOnly.say({ type: "publish", room: "lobby", id: 3, text: "may I?" });
+  assert.equal((await readOnly.want("error", { id: 3 })).code, "forbidden");
+});
+
 test("the session survives a restart of the server", async (t) => {
   const server = await t.server();
   const headers = await signIn(server, "ann");

@@ -279,6 +279,11 @@ int mdg_stream_local(const struct mdg_stream *s, struct mdg_addr *out)
     return socket_name(s, out, false);
 }
 
+bool mdg_stream_proxied(const struct mdg_stream *s)
+{
+    return s->aux && s->aux->peer;
+}
+
 bool mdg_stream_hung_up(const struct mdg_stream *s)
 {
     struct pollfd p = {.fd = s->fd, .events = POLLRDHUP};

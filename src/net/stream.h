@@ -145,6 +145,8 @@ void mdg_stream_set_timeout(struct mdg_stream *s, uint32_t seconds);
 /* Who is at the other end: getpeername on demand, or what the PROXY protocol said. -errno. */
 int mdg_stream_peer(const struct mdg_stream *s, struct mdg_addr *out) MDG_NODISCARD;
 int mdg_stream_local(const struct mdg_stream *s, struct mdg_addr *out) MDG_NODISCARD;
+/* Whether mdg_stream_set_peer said who the peer is: it is behind a proxy. */
+bool mdg_stream_proxied(const struct mdg_stream *s);
 /* Whether the peer has hung up, be it that the loop has not come to it yet: a system call that
  * tells which of two connections ended first, where order matters between them. */
 bool mdg_stream_hung_up(const struct mdg_stream *s);

@@ -426,6 +426,9 @@ static void only_what_the_trusted_proxy_added_is_believed(void **state)
         {"X-Forwarded-For: 203.0.113.1, rubbish\r\n", "<127.0.0.1 plain>"},
         {"X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\n", "<127.0.0.1 plain>"},
     };
+    static const char by_proxy_header[] =
+        "PROXY TCP4 203.0.113.1 127.0.0.1 1234 80\r\nGET /who HTTP/1.1\r\nHost: a\r\n"
+        "X-Forwarded-For: 198.51.100.9\r\nX-Forwarded-Proto: https\r\n\r\n";
     for (int trusted = 0; trusted < 2; trusted++) {
         struct madang *server =
             new_server_with(true, trusted ? "trusted_proxies" : NULL, "127.0.0.0/8");
@@ -439,6 +442,14 @@ static void only_what_the_trusted_proxy_added_is_believed(void **state)
             put(fd, text, (size_t)n);
             text[get(server, true, fd, text, sizeof text - 1)] = '\0';
             assert_non_null(strstr(text, trusted ? cases[i][1] : "<127.0.0.1 plain>"));
+            close(fd);
+        }
+        if (trusted) {
+            char text[512];
+            int fd = dial(server);
+            put(fd, by_proxy_header, sizeof by_proxy_header - 1);
+            text[get(server, true, fd, text, sizeof text - 1)] = '\0';
+            assert_non_null(strstr(text, "<203.0.113.1 secure>"));
             close(fd);
         }
         turn(server, 3);

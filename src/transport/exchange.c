@@ -156,14 +156,16 @@ static void fill_address(const struct mdg_exchange *x, struct mdg_http_request *
     mdg_addr_write_ip(&w, &peer);
     r->hs.address = mdg_slice(r->address, mdg_min_size(w.len, w.cap));
     r->hs.port = mdg_addr_port(&peer);
-    if (!config->trusted_proxy_count || !is_trusted(config, &peer))
-        return;
-    struct mdg_slice real = forwarded_for(config, &r->hs);
+    /* A PROXY header was taken from a trusted proxy only; then the peer is its client. */
+    bool trusted = config->trusted_proxy_count && is_trusted(config, &peer);
+    struct mdg_slice real = trusted ? forwarded_for(config, &r->hs) : mdg_slice(NULL, 0);
     if (real.data) {
         r->hs.address = real;
         r->hs.port = 0;
     }
-    struct mdg_slice scheme = forwarded_proto(&r->hs);
+    struct mdg_slice scheme = trusted || mdg_stream_proxied(x->conn->stream)
+                                  ? forwarded_proto(&r->hs)
+                                  : mdg_slice(NULL, 0);
     if (scheme.data)
         r->hs.secure = mdg_slice_eq_nocase(scheme, MDG_SLICE_LIT("https"));
 }

@@ -30,7 +30,8 @@ int mdg_users_add(struct mdg_users *u, struct mdg_slice name, struct mdg_slice h
 /* Every line "name:hash" of a text; empty lines and those that begin with # are skipped. *line is
  * the number of the line that failed. */
 int mdg_users_parse(struct mdg_users *u, struct mdg_slice text, unsigned *line) MDG_NODISCARD;
-/* Any thread. Takes as long for an unknown name as for a wrong passcode. The first argument is a
+/* Any thread. Takes as long for an unknown name as for a wrong passcode, and no time where there
+ * are no users. The first argument is a
  * struct mdg_users, so that this fits struct mdg_auth. */
 bool mdg_users_check(void *users, struct mdg_slice name, struct mdg_slice passcode);
 

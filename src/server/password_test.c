@@ -2,6 +2,7 @@
 #include "server/password.h"
 #include "tests/support/unit.h"
 #include <stdio.h>
+#include <time.h>
 
 static void only_the_right_passcode_of_a_known_user_passes(void **state)
 {
@@ -22,6 +23,25 @@ static void only_the_right_passcode_of_a_known_user_passes(void **state)
     }
     char long_one[MDG_PASSWORD_BYTES_MAX + 1] = {0};
     assert_false(mdg_users_check(u, MDG_SLICE_LIT("guest"), mdg_slice(long_one, sizeof long_one)));
+    mdg_users_free(u);
+}
+
+static uint64_t cpu_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void without_users_a_flood_of_logins_costs_nothing(void **state)
+{
+    (void)state;
+    struct mdg_users *u;
+    assert_int_equal(mdg_users_new(&u), 0);
+    uint64_t began_ms = cpu_ms();
+    for (int i = 0; i < 200; i++)
+        assert_false(mdg_users_check(u, MDG_SLICE_LIT("ann"), MDG_SLICE_LIT("guess")));
+    assert_true(cpu_ms() - began_ms < 100); /* one scrypt takes about ten */
     mdg_users_free(u);
 }
 
@@ -50,6 +70,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_the_right_passcode_of_a_known_user_passes),
+        cmocka_unit_test(without_users_a_flood_of_logins_costs_nothing),
         cmocka_unit_test(a_file_names_the_line_that_is_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

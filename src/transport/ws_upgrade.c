@@ -77,6 +77,11 @@ int mdg_ws_check(struct mdg_exchange *x, const struct mdg_ws_options *options,
         status = 400;
         u.request.problem = "None of the offered sub-protocols is spoken here.";
     }
+    /* Its bytes would stand where the first frame is expected (RFC 9110 7.8). */
+    if (status == 101 && mdg_exchange_has_body(x)) {
+        status = 400;
+        u.request.problem = "A request for a WebSocket has no body.";
+    }
     if (status != 101) {
         refuse(x, status, u.request.problem);
         return MDG_E_PROTO;

@@ -442,6 +442,8 @@ for (const v of ["0", "7", "8", "12", "14", "99", "13a", "-13", "013"]) answered
 answered("POST", {}, 405, { method: "POST", also: (headers) => assert.match(headers.allow, /GET/) });
 for (const method of ["PUT", "DELETE", "HEAD"]) answered(method, {}, [405, 404, 400], { method });
 answered("HTTP/1.0", {}, [400, 426, 505], { version: "HTTP/1.0" });
+answered("a body of three bytes", { "content-length": "3" }, 400, { behind: Buffer.from("abc") });
+answered("a body in chunks", { "transfer-encoding": "chunked" }, 400, { behind: Buffer.from("3\r\nabc\r\n0\r\n\r\n") });
 answered("no Host", { host: null }, 400);
 answered("an unknown path", {}, 404, { path: "/there/is/no/such/path" });
 answered("a foreign origin", { origin: "http://elsewhere.example" }, 403);

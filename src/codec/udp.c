@@ -242,7 +242,7 @@ enum mdg_udp_arrival mdg_udp_window_take(struct mdg_udp_window *win, uint32_t se
 void mdg_udp_window_ack(const struct mdg_udp_window *win, struct mdg_udp_packet *p)
 {
     /* Up to the oldest hole within the window; what is before the window is given up on. */
-    unsigned behind = win->newest < 63 ? win->newest : 63;
+    unsigned behind = win->newest < 64 ? win->newest : 64;
     while (behind > 0 && (win->seen >> (behind - 1) & 1))
         behind--;
     p->seq = win->newest - behind;

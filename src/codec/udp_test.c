@@ -187,6 +187,23 @@ static void an_ack_describes_the_window(void **state)
     }
 }
 
+/* 64 may be in flight: the oldest of them is as far back as the bits reach. */
+static void an_ack_does_not_claim_the_oldest_that_may_be_in_flight(void **state)
+{
+    (void)state;
+    for (uint32_t lost = 1; lost <= 64; lost++) {
+        struct mdg_udp_window win = {0};
+        struct mdg_udp_packet ack = {.type = MDG_UDP_ACK};
+        for (uint32_t seq = 1; seq <= 64; seq++) {
+            if (seq != lost)
+                mdg_udp_window_take(&win, seq);
+        }
+        mdg_udp_window_ack(&win, &ack);
+        for (uint32_t seq = 1; seq <= 64; seq++)
+            assert_int_equal(mdg_udp_acked(&ack, seq), seq != lost);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +215,7 @@ int main(void)
         cmocka_unit_test(the_window_knows_new_from_seen),
         cmocka_unit_test(numbers_wrap),
         cmocka_unit_test(an_ack_describes_the_window),
+        cmocka_unit_test(an_ack_does_not_claim_the_oldest_that_may_be_in_flight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -92,6 +92,11 @@ int mdg_account_get(struct mdg_accounts *all, const struct mdg_addr *addr, struc
     return err;
 }
 
+int mdg_net_count_peer(struct mdg_net *net, const struct mdg_addr *addr, struct mdg_account **out)
+{
+    return mdg_account_get(net->accounts, addr, out);
+}
+
 void mdg_account_put(struct mdg_account *a)
 {
     if (!a)

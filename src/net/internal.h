@@ -8,6 +8,8 @@
 #include <sys/uio.h>
 
 struct mdg_send_batch;
+struct mdg_sim;
+struct mdg_udp_wire;
 
 /* The bottom of a stream: sockets, or the simulation. Results are byte counts or -errno. */
 struct mdg_transport {
@@ -103,6 +105,8 @@ struct mdg_net {
     bool borrowed;
     struct mdg_tls_scratch *tls_scratch; /* made on first use */
     struct mdg_list udp_dirty, udp_closing;
+    const struct mdg_udp_wire *udp_wire;
+    struct mdg_sim *sim;         /* NULL: the kernel carries */
     struct mdg_mailbox *mailbox; /* of resolver threads; made on first use */
     /* Listeners that wait for descriptors. */
     struct mdg_list starved;
@@ -160,7 +164,6 @@ void mdg_wheel_close_all(struct mdg_net *net, const struct mdg_stream_user *user
 /* account.c */
 int mdg_account_get(struct mdg_accounts *a, const struct mdg_addr *addr,
                     struct mdg_account **out) MDG_NODISCARD; /* MDG_E_DENIED, MDG_E_NO_MEMORY */
-void mdg_account_put(struct mdg_account *a);
 
 /* tcp.c */
 extern const struct mdg_transport mdg_transport_tcp, mdg_transport_unix;

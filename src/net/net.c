@@ -4,6 +4,7 @@
 #include "net/internal.h"
 #include "net/resolve.h"
 #include "net/tls_internal.h"
+#include "net/udp_internal.h"
 #include <stdlib.h>
 
 enum {
@@ -105,6 +106,7 @@ int mdg_net_new(struct mdg_loop *loop, const struct mdg_net_config *config, stru
     mdg_list_init(&net->starved);
     mdg_list_init(&net->udp_dirty);
     mdg_list_init(&net->udp_closing);
+    net->udp_wire = &mdg_udp_kernel;
     mdg_wheel_init(net);
     net->reoffer_defer = (struct mdg_defer){.fn = mdg_net_run_reoffers, .arg = net};
     net->phase =

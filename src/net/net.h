@@ -9,6 +9,8 @@ struct mdg_loop;
 struct mdg_net;
 struct mdg_accounts;
 struct mdg_small;
+struct mdg_account;
+struct mdg_addr;
 struct mdg_stream;
 
 enum mdg_uring_use {
@@ -60,5 +62,10 @@ void mdg_net_each(struct mdg_net *net, void (*fn)(struct mdg_stream *s, void *ar
 /* Connections per client address (mdg_addr_client_key), over all workers. Any thread. */
 struct mdg_accounts *mdg_accounts_new(uint32_t per_address_max, const uint64_t seed[2]);
 void mdg_accounts_free(struct mdg_accounts *a); /* after every stream that was counted */
+/* One more of this address, for a peer that has no connection (datagrams). *out is NULL where
+ * nothing is counted. MDG_E_DENIED: it has as many as it may; MDG_E_NO_MEMORY. */
+int mdg_net_count_peer(struct mdg_net *net, const struct mdg_addr *addr,
+                       struct mdg_account **out) MDG_NODISCARD;
+void mdg_account_put(struct mdg_account *a); /* one less; NULL is allowed */
 
 #endif

@@ -11,13 +11,16 @@
 enum {
     WINDOW_DEFAULT = 64 * 1024,
     MILLION = 1000000,
+    FIRST_PORT = 40000,
     REORDER_DELAYS = 4, /* a datagram that is overtaken waits this many times the longest delay */
 };
 
 struct mdg_sim {
     struct mdg_net *net;
+    struct mdg_loop *loop; /* outlives the net: datagrams may still be on their way */
     struct mdg_sim_config config;
     uint64_t random;
+    uint16_t next_port;
     struct mdg_list ends, sockets, flights; /* flights: datagrams on their way */
 };
 
@@ -44,6 +47,7 @@ struct flight {
     struct mdg_timer arrival;
     struct mdg_sim *sim;
     struct mdg_addr from, to;
+    uint64_t due_ms;
     size_t len;
     uint8_t data[];
 };
@@ -76,7 +80,7 @@ static struct end *end_of(struct mdg_stream *s)
 static void schedule(struct end *e, uint64_t ms)
 {
     if (e->stream && !e->vanished && !mdg_timer_running(&e->arrival))
-        mdg_timer_start(e->sim->net->loop, &e->arrival, ms);
+        mdg_timer_start(e->sim->loop, &e->arrival, ms);
 }
 
 static void reset_end(struct end *e)
@@ -97,7 +101,7 @@ static void on_arrival(struct mdg_timer *t, void *arg)
     if (!e->reset && waiting && chance(sim, sim->config.reset_per_million)) {
         reset_end(e->peer);
         reset_end(e);
-        mdg_timer_stop(sim->net->loop, &e->arrival);
+        mdg_timer_stop(sim->loop, &e->arrival);
     }
     if (waiting && !e->reset) {
         size_t most = sim->config.piece_max ? sim->config.piece_max : waiting;
@@ -140,7 +144,7 @@ static ssize_t sim_recv(struct mdg_stream *s, struct iovec *iov, int n)
         schedule(e, 0); /* level-triggered */
     struct end *writer = e->peer;
     if ((writer->events & EPOLLOUT) && !mdg_timer_running(&writer->room))
-        mdg_timer_start(e->sim->net->loop, &writer->room, delay_ms(e->sim));
+        mdg_timer_start(e->sim->loop, &writer->room, delay_ms(e->sim));
     return (ssize_t)total;
 }
 
@@ -174,7 +178,7 @@ static int sim_watch(struct mdg_stream *s, uint32_t events, bool again)
     /* A writer that waits for room which is there already. */
     if ((events & EPOLLOUT) && e->peer->pipe.len < e->peer->pipe.max &&
         !mdg_timer_running(&e->room))
-        mdg_timer_start(e->sim->net->loop, &e->room, 0);
+        mdg_timer_start(e->sim->loop, &e->room, 0);
     return 0;
 }
 
@@ -190,7 +194,7 @@ static void sim_shut(struct mdg_stream *s)
 static void sim_close(struct mdg_stream *s)
 {
     struct end *e = end_of(s);
-    struct mdg_loop *loop = e->sim->net->loop;
+    struct mdg_loop *loop = e->sim->loop;
     if (!e->stream)
         return;
     bool unread = e->pipe.len > 0;
@@ -217,50 +221,6 @@ static const struct mdg_transport sim_transport = {
     .close = sim_close,
     .error = sim_error,
 };
-
-int mdg_sim_new(struct mdg_net *net, const struct mdg_sim_config *config, struct mdg_sim **out)
-{
-    struct mdg_sim *sim = calloc(1, sizeof *sim);
-    if (!sim)
-        return MDG_E_NO_MEMORY;
-    assert(mdg_loop_kind(net->loop) == MDG_LOOP_SIM);
-    sim->net = net;
-    sim->config = *config;
-    sim->random = config->seed;
-    if (!sim->config.window_bytes)
-        sim->config.window_bytes = WINDOW_DEFAULT;
-    mdg_list_init(&sim->ends);
-    mdg_list_init(&sim->sockets);
-    mdg_list_init(&sim->flights);
-    *out = sim;
-    return 0;
-}
-
-static void free_flight(struct flight *f)
-{
-    mdg_timer_stop(f->sim->net->loop, &f->arrival);
-    mdg_list_remove(&f->link);
-    free(f);
-}
-
-void mdg_sim_free(struct mdg_sim *sim)
-{
-    if (!sim)
-        return;
-    assert(mdg_list_empty(&sim->sockets));
-    MDG_LIST_FOR(node, next, &sim->ends)
-    {
-        struct end *e = MDG_CONTAINER_OF(node, struct end, link);
-        assert(!e->stream);
-        mdg_buf_fini(&e->pipe);
-        free(e);
-    }
-    MDG_LIST_FOR(node, next, &sim->flights)
-    {
-        free_flight(MDG_CONTAINER_OF(node, struct flight, link));
-    }
-    free(sim);
-}
 
 static struct end *new_end(struct mdg_sim *sim)
 {
@@ -305,8 +265,8 @@ void mdg_sim_vanish(struct mdg_stream *s)
 {
     struct end *e = end_of(s);
     e->vanished = e->peer->vanished = true;
-    mdg_timer_stop(e->sim->net->loop, &e->arrival);
-    mdg_timer_stop(e->sim->net->loop, &e->peer->arrival);
+    mdg_timer_stop(e->sim->loop, &e->arrival);
+    mdg_timer_stop(e->sim->loop, &e->peer->arrival);
 }
 
 void mdg_sim_reset(struct mdg_stream *s)
@@ -318,49 +278,89 @@ void mdg_sim_reset(struct mdg_stream *s)
 
 /* Datagrams. */
 
-static void on_landed(struct mdg_timer *t, void *arg)
+static void free_flight(struct flight *f)
 {
-    struct flight *f = arg;
-    (void)t;
-    MDG_LIST_FOR(node, next, &f->sim->sockets)
+    mdg_timer_stop(f->sim->loop, &f->arrival);
+    mdg_list_remove(&f->link);
+    free(f);
+}
+
+static struct mdg_udp *socket_at(struct mdg_sim *sim, const struct mdg_addr *addr)
+{
+    MDG_LIST_FOR(node, next, &sim->sockets)
     {
         struct mdg_udp *u = MDG_CONTAINER_OF(node, struct socket, link)->udp;
-        if (!u->closing && mdg_addr_eq(&u->addr, &f->to) && f->len <= u->recv_max) {
-            u->user->on_datagram(u, &f->from, (struct mdg_input){f->data, f->len});
-            break;
-        }
+        if (!u->closing && mdg_addr_eq(&u->addr, addr))
+            return u;
     }
+    return NULL;
+}
+
+/* Of those that are due, the one that was sent first: timers of one moment fire in any order. */
+static struct flight *first_due(const struct mdg_sim *sim)
+{
+    uint64_t now_ms = mdg_loop_now_ms(sim->loop);
+    MDG_LIST_FOR(node, next, &sim->flights)
+    {
+        struct flight *f = MDG_CONTAINER_OF(node, struct flight, link);
+        if (f->due_ms <= now_ms)
+            return f;
+    }
+    return NULL;
+}
+
+static void on_landed(struct mdg_timer *t, void *arg)
+{
+    struct flight *fired = arg, *f = first_due(fired->sim);
+    assert(f);
+    if (f != fired)
+        mdg_timer_start(fired->sim->loop, &fired->arrival, 0);
+    struct mdg_udp *to = socket_at(f->sim, &f->to), *from = socket_at(f->sim, &f->from);
+    (void)t;
+    if (to && f->len <= to->recv_max)
+        to->user->on_datagram(to, &f->from, (struct mdg_input){f->data, f->len});
+    else if (!to && from)
+        mdg_udp_unreachable(from, &f->to);
     free_flight(f);
+}
+
+static struct flight *new_flight(struct mdg_sim *sim, const struct mdg_addr *from,
+                                 const struct mdg_addr *to, size_t len)
+{
+    struct flight *f = calloc(1, sizeof *f + len);
+    if (!f)
+        return NULL;
+    f->sim = sim;
+    f->from = *from;
+    f->to = *to;
+    f->len = len;
+    uint64_t ms = delay_ms(sim);
+    if (chance(sim, sim->config.reorder_per_million))
+        ms += REORDER_DELAYS * (sim->config.delay_max_ms + UINT64_C(1));
+    f->due_ms = mdg_loop_now_ms(sim->loop) + ms;
+    mdg_timer_init(&f->arrival, on_landed, f);
+    mdg_list_push(&sim->flights, &f->link);
+    mdg_timer_start(sim->loop, &f->arrival, ms);
+    return f;
 }
 
 static void launch(struct mdg_udp *u, const struct mdg_datagram *d, const struct mdg_chunk *chunks)
 {
-    struct mdg_sim *sim = u->sim;
+    struct mdg_addr to;
     size_t len = 0, at = 0;
     for (size_t i = 0; i < d->chunks; i++)
         len += chunks[i].len;
-    struct flight *f = calloc(1, sizeof *f + len);
-    if (!f)
-        return; /* lost */
-    f->sim = sim;
-    f->from = u->addr;
-    f->len = len;
-    mdg_addr_from_sockaddr(&f->to, (const struct sockaddr *)&d->to, d->to_len);
-    for (size_t i = 0; i < d->chunks; i++) {
+    mdg_addr_from_sockaddr(&to, (const struct sockaddr *)&d->to, d->to_len);
+    struct flight *f = new_flight(u->net->sim, &u->addr, &to, len);
+    for (size_t i = 0; f && i < d->chunks; i++) { /* NULL: lost */
         memcpy(f->data + at, chunks[i].blob->data + chunks[i].off, chunks[i].len);
         at += chunks[i].len;
     }
-    uint64_t ms = delay_ms(sim);
-    if (chance(sim, sim->config.reorder_per_million))
-        ms += REORDER_DELAYS * (sim->config.delay_max_ms + UINT64_C(1));
-    mdg_timer_init(&f->arrival, on_landed, f);
-    mdg_list_push(&sim->flights, &f->link);
-    mdg_timer_start(sim->net->loop, &f->arrival, ms);
 }
 
-static void sim_udp_flush(struct mdg_udp *u)
+static void flush_udp(struct mdg_udp *u)
 {
-    struct mdg_sim *sim = u->sim;
+    struct mdg_sim *sim = u->net->sim;
     const struct mdg_chunk *chunks = u->chunks;
     for (size_t i = 0; i < u->len; i++) {
         const struct mdg_datagram *d = &u->queue[i];
@@ -373,10 +373,9 @@ static void sim_udp_flush(struct mdg_udp *u)
     mdg_udp_drop(u, u->len);
 }
 
-static void sim_udp_close(struct mdg_udp *u)
+static void close_udp(struct mdg_udp *u)
 {
-    struct mdg_sim *sim = u->sim;
-    MDG_LIST_FOR(node, next, &sim->sockets)
+    MDG_LIST_FOR(node, next, &u->net->sim->sockets)
     {
         struct socket *so = MDG_CONTAINER_OF(node, struct socket, link);
         if (so->udp != u)
@@ -386,21 +385,80 @@ static void sim_udp_close(struct mdg_udp *u)
     }
 }
 
-int mdg_sim_udp(struct mdg_sim *sim, const struct mdg_udp_config *config,
-                const struct mdg_udp_user *user, void *user_arg, struct mdg_udp **out)
+static int open_udp(struct mdg_udp *u, const struct mdg_udp_config *config)
 {
+    struct mdg_sim *sim = u->net->sim;
     struct socket *so = calloc(1, sizeof *so);
-    struct mdg_udp *u = so ? mdg_udp_make(sim->net, config, user, user_arg) : NULL;
-    if (!u) {
-        free(so);
+    if (!so)
         return MDG_E_NO_MEMORY;
-    }
     u->addr = config->addr;
-    u->sim = sim;
-    u->sim_flush = sim_udp_flush;
-    u->sim_close = sim_udp_close;
+    if (mdg_addr_port(&u->addr) == 0)
+        mdg_addr_set_port(&u->addr, sim->next_port++);
     so->udp = u;
     mdg_list_push(&sim->sockets, &so->link);
-    *out = u;
     return 0;
+}
+
+static const struct mdg_udp_wire udp_wire = {open_udp, flush_udp, close_udp};
+
+int mdg_sim_forge(struct mdg_sim *sim, const struct mdg_addr *from, const struct mdg_addr *to,
+                  struct mdg_slice bytes)
+{
+    struct flight *f = new_flight(sim, from, to, bytes.len);
+    if (!f)
+        return MDG_E_NO_MEMORY;
+    if (bytes.len)
+        memcpy(f->data, bytes.data, bytes.len);
+    return 0;
+}
+
+void mdg_sim_weather(struct mdg_sim *sim, uint32_t loss_per_million, uint32_t dup_per_million,
+                     uint32_t reorder_per_million)
+{
+    sim->config.loss_per_million = loss_per_million;
+    sim->config.dup_per_million = dup_per_million;
+    sim->config.reorder_per_million = reorder_per_million;
+}
+
+/* Life. */
+
+int mdg_sim_new(struct mdg_net *net, const struct mdg_sim_config *config, struct mdg_sim **out)
+{
+    struct mdg_sim *sim = calloc(1, sizeof *sim);
+    if (!sim)
+        return MDG_E_NO_MEMORY;
+    assert(mdg_loop_kind(net->loop) == MDG_LOOP_SIM);
+    sim->net = net;
+    sim->loop = net->loop;
+    sim->config = *config;
+    sim->random = config->seed;
+    if (!sim->config.window_bytes)
+        sim->config.window_bytes = WINDOW_DEFAULT;
+    mdg_list_init(&sim->ends);
+    mdg_list_init(&sim->sockets);
+    mdg_list_init(&sim->flights);
+    sim->next_port = FIRST_PORT;
+    net->sim = sim;
+    net->udp_wire = &udp_wire;
+    *out = sim;
+    return 0;
+}
+
+void mdg_sim_free(struct mdg_sim *sim)
+{
+    if (!sim)
+        return;
+    assert(mdg_list_empty(&sim->sockets));
+    MDG_LIST_FOR(node, next, &sim->ends)
+    {
+        struct end *e = MDG_CONTAINER_OF(node, struct end, link);
+        assert(!e->stream);
+        mdg_buf_fini(&e->pipe);
+        free(e);
+    }
+    MDG_LIST_FOR(node, next, &sim->flights)
+    {
+        free_flight(MDG_CONTAINER_OF(node, struct flight, link));
+    }
+    free(sim);
 }

@@ -31,10 +31,13 @@ int mdg_sim_pair(struct mdg_sim *sim, const struct mdg_stream_user *user_a, void
 void mdg_sim_vanish(struct mdg_stream *s);
 /* Both ends see ECONNRESET. */
 void mdg_sim_reset(struct mdg_stream *s);
-/* A datagram socket at config->addr, which only needs to be unique; every datagram names its
- * receiver. */
-int mdg_sim_udp(struct mdg_sim *sim, const struct mdg_udp_config *config,
-                const struct mdg_udp_user *user, void *user_arg,
-                struct mdg_udp **out) MDG_NODISCARD;
+/* Datagrams: mdg_udp_new on this net makes simulated sockets from now on. config->addr only needs
+ * to be unique (port 0: one is found); every datagram names its receiver. */
+/* A datagram whose sender's address is a lie. MDG_E_NO_MEMORY. */
+int mdg_sim_forge(struct mdg_sim *sim, const struct mdg_addr *from, const struct mdg_addr *to,
+                  struct mdg_slice bytes) MDG_NODISCARD;
+/* Changes what happens to datagrams from now on. */
+void mdg_sim_weather(struct mdg_sim *sim, uint32_t loss_per_million, uint32_t dup_per_million,
+                     uint32_t reorder_per_million);
 
 #endif

@@ -4,6 +4,7 @@
 #include "net/udp.h"
 #include "net/udp_internal.h"
 #include <errno.h>
+#include <linux/errqueue.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -13,6 +14,8 @@ enum {
     OUT_MAX_DEFAULT = 1024,
     BATCH = 64,
     RECV_ROUNDS_MAX = 4, /* then the other descriptors have their turn */
+    DRAINS_MAX = 4,      /* in a flush; attack: ICMP without end */
+    ERRORS_MAX = 256,    /* taken at once; the queue's own bound is the socket's receive buffer */
 };
 
 static int grow(void **at, size_t *cap, size_t need, size_t item)
@@ -99,7 +102,6 @@ int mdg_udp_write(struct mdg_udp *u, const struct mdg_addr *to, const struct mdg
     return err;
 }
 
-/* Drops the first n datagrams of the queue. */
 void mdg_udp_drop(struct mdg_udp *u, size_t n)
 {
     size_t chunks = 0;
@@ -115,8 +117,58 @@ void mdg_udp_drop(struct mdg_udp *u, size_t n)
         memmove(u->chunks, u->chunks + chunks, u->chunks_len * sizeof *u->chunks);
 }
 
-/* One sendmmsg. The number of datagrams that left the queue; 0: the socket is full. */
-static size_t send_batch(struct mdg_udp *u)
+/* ---- The kernel's sockets ---- */
+
+/* Believed only where the host of that address says it itself: RFC 8085 5.2 wants what comes by
+ * ICMP to be doubted, and whoever can forge that address could say good-bye in its name as well. */
+static void take_error(struct mdg_udp *u, struct msghdr *msg)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+        bool v4 = c->cmsg_level == SOL_IP && c->cmsg_type == IP_RECVERR;
+        bool v6 = c->cmsg_level == SOL_IPV6 && c->cmsg_type == IPV6_RECVERR;
+        if (!v4 && !v6)
+            continue;
+        struct {
+            struct sock_extended_err error;
+            struct sockaddr_in6 offender; /* large enough for either family */
+        } told;
+        size_t len = mdg_min_size(c->cmsg_len - CMSG_LEN(0), sizeof told);
+        memset(&told, 0, sizeof told);
+        memcpy(&told, CMSG_DATA(c), len);
+        struct mdg_addr peer, offender;
+        mdg_addr_from_sockaddr(&peer, msg->msg_name, msg->msg_namelen);
+        mdg_addr_from_sockaddr(&offender, (struct sockaddr *)&told.offender, sizeof told.offender);
+        mdg_addr_set_port(&offender, mdg_addr_port(&peer));
+        if (told.error.ee_errno == ECONNREFUSED && mdg_addr_eq(&peer, &offender))
+            mdg_udp_unreachable(u, &peer);
+    }
+}
+
+/* What came back by ICMP. As long as something lies there the socket reports an error, and an error
+ * is given to whoever sends or receives next, whose datagram has nothing to do with it. */
+static bool drain_errors(struct mdg_udp *u)
+{
+    bool any = false;
+    for (int i = 0; i < ERRORS_MAX && !u->closing; i++) {
+        struct sockaddr_in6 to;
+        union {
+            struct cmsghdr align;
+            uint8_t bytes[256];
+        } control;
+        struct msghdr msg = {.msg_name = &to,
+                             .msg_namelen = sizeof to,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control};
+        if (recvmsg(u->fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+            break;
+        any = true;
+        take_error(u, &msg);
+    }
+    return any;
+}
+
+/* One sendmmsg. The number of datagrams that were sent, or -errno. */
+static int send_batch(struct mdg_udp *u)
 {
     struct mmsghdr msgs[BATCH];
     struct iovec iov[BATCH * MDG_UDP_CHUNKS_MAX];
@@ -136,10 +188,7 @@ static size_t send_batch(struct mdg_udp *u)
     do {
         sent = sendmmsg(u->fd, msgs, (unsigned)n, MSG_DONTWAIT | MSG_NOSIGNAL);
     } while (sent < 0 && errno == EINTR);
-    if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS))
-        return 0;
-    /* Another error is the first datagram's: it is lost. */
-    return sent <= 0 ? 1 : (size_t)sent;
+    return sent < 0 ? -errno : sent;
 }
 
 static void watch(struct mdg_udp *u, bool out)
@@ -151,23 +200,29 @@ static void watch(struct mdg_udp *u, bool out)
         mdg_udp_close(u, err);
 }
 
+static void flush_socket(struct mdg_udp *u)
+{
+    for (unsigned drained = 0; u->len > 0;) {
+        int sent = send_batch(u);
+        if (sent == -EAGAIN || sent == -ENOBUFS)
+            break; /* the socket is full */
+        if (sent < 0 && drained++ < DRAINS_MAX && drain_errors(u))
+            continue;
+        /* Another error is the first datagram's: it is lost. */
+        mdg_udp_drop(u, sent > 0 ? (size_t)sent : 1);
+    }
+    if (!u->closing && (u->len > 0) != u->wants_out)
+        watch(u, u->len > 0);
+}
+
 static void flush(struct mdg_udp *u)
 {
-    while (u->len > 0) {
-        size_t gone = send_batch(u);
-        mdg_udp_drop(u, gone);
-        if (gone == 0)
-            break;
-    }
-    if (u->closing)
+    u->net->udp_wire->flush(u);
+    if (u->closing || !u->refused || u->len > u->out_max / 4)
         return;
-    if ((u->len > 0) != u->wants_out)
-        watch(u, u->len > 0);
-    if (u->refused && u->len <= u->out_max / 4) {
-        u->refused = false;
-        if (u->user->on_writable)
-            u->user->on_writable(u);
-    }
+    u->refused = false;
+    if (u->user->on_writable)
+        u->user->on_writable(u);
 }
 
 void mdg_udp_flush_all(struct mdg_net *net)
@@ -180,10 +235,7 @@ void mdg_udp_flush_all(struct mdg_net *net)
         struct mdg_udp *u = MDG_CONTAINER_OF(node, struct mdg_udp, link);
         mdg_list_remove(node);
         u->dirty = false;
-        if (u->sim_flush)
-            u->sim_flush(u);
-        else
-            flush(u);
+        flush(u);
         if (u->closing)
             mdg_list_push(&net->udp_closing, &u->link);
     }
@@ -228,6 +280,8 @@ static void on_ready(struct mdg_source *src, uint32_t events)
         mark(u);
         u->wants_out = true;
     }
+    if (events & EPOLLERR)
+        drain_errors(u);
     if (!(events & (EPOLLIN | EPOLLERR)))
         return;
     for (int i = 0; i < RECV_ROUNDS_MAX && !u->closing && receive_batch(u); i++)
@@ -251,6 +305,17 @@ static int bind_socket(struct mdg_udp *u, const struct mdg_udp_config *c, int fa
     return 0;
 }
 
+/* A connected socket has one peer and reports its errors without this. */
+static int want_errors(int fd, int family)
+{
+    int on = 1;
+    if (setsockopt(fd, SOL_IP, IP_RECVERR, &on, sizeof on) < 0)
+        return -errno; /* on an IPv6 socket for those who come over IPv4 */
+    if (family == AF_INET6 && setsockopt(fd, SOL_IPV6, IPV6_RECVERR, &on, sizeof on) < 0)
+        return -errno;
+    return 0;
+}
+
 static int open_socket(struct mdg_udp *u, const struct mdg_udp_config *c)
 {
     struct sockaddr_storage sa;
@@ -265,17 +330,37 @@ static int open_socket(struct mdg_udp *u, const struct mdg_udp_config *c)
     if (getsockname(u->fd, (struct sockaddr *)&sa, &len) < 0)
         return -errno;
     mdg_addr_from_sockaddr(&u->addr, (struct sockaddr *)&sa, len);
-    return mdg_loop_watch(u->net->loop, &u->source, u->fd, EPOLLIN);
+    if (!c->peer.len)
+        err = want_errors(u->fd, sa.ss_family);
+    return err < 0 ? err : mdg_loop_watch(u->net->loop, &u->source, u->fd, EPOLLIN);
 }
 
-struct mdg_udp *mdg_udp_make(struct mdg_net *net, const struct mdg_udp_config *config,
-                             const struct mdg_udp_user *user, void *user_arg)
+static int open_kernel(struct mdg_udp *u, const struct mdg_udp_config *config)
 {
     static const struct mdg_source_ops ops = {on_ready};
+    u->source.ops = &ops;
+    int err = open_socket(u, config);
+    if (err < 0 && u->fd >= 0 && config->inherited_fd <= 0)
+        close(u->fd);
+    return err;
+}
+
+static void close_kernel(struct mdg_udp *u)
+{
+    mdg_loop_unwatch(u->net->loop, u->fd);
+    close(u->fd);
+}
+
+const struct mdg_udp_wire mdg_udp_kernel = {open_kernel, flush_socket, close_kernel};
+
+/* ---- Life ---- */
+
+static struct mdg_udp *make(struct mdg_net *net, const struct mdg_udp_config *config,
+                            const struct mdg_udp_user *user, void *user_arg)
+{
     struct mdg_udp *u = calloc(1, sizeof *u);
     if (!u)
         return NULL;
-    u->source.ops = &ops;
     u->net = net;
     u->user = user;
     u->arg = user_arg;
@@ -289,8 +374,6 @@ struct mdg_udp *mdg_udp_make(struct mdg_net *net, const struct mdg_udp_config *c
 static void free_udp(struct mdg_udp *u)
 {
     mdg_udp_drop(u, u->len);
-    if (u->fd >= 0)
-        close(u->fd);
     free(u->queue);
     free(u->chunks);
     free(u);
@@ -301,13 +384,11 @@ int mdg_udp_new(struct mdg_net *net, const struct mdg_udp_config *config,
 {
     if (config->recv_max > net->hot_bytes)
         return MDG_E_TOO_BIG;
-    struct mdg_udp *u = mdg_udp_make(net, config, user, user_arg);
+    struct mdg_udp *u = make(net, config, user, user_arg);
     if (!u)
         return MDG_E_NO_MEMORY;
-    int err = open_socket(u, config);
+    int err = net->udp_wire->open(u, config);
     if (err < 0) {
-        if (config->inherited_fd > 0)
-            u->fd = -1;
         free_udp(u);
         return err;
     }
@@ -335,13 +416,16 @@ void mdg_udp_free_closed(struct mdg_net *net)
     while ((node = mdg_list_first(&now))) {
         struct mdg_udp *u = MDG_CONTAINER_OF(node, struct mdg_udp, link);
         mdg_list_remove(node);
-        if (u->fd >= 0)
-            mdg_loop_unwatch(net->loop, u->fd);
+        net->udp_wire->close(u);
         u->user->on_close(u, u->reason);
-        if (u->sim_close)
-            u->sim_close(u);
         free_udp(u);
     }
+}
+
+void mdg_udp_unreachable(struct mdg_udp *u, const struct mdg_addr *peer)
+{
+    if (!u->closing && u->user->on_unreachable)
+        u->user->on_unreachable(u, peer);
 }
 
 void *mdg_udp_arg(const struct mdg_udp *u)

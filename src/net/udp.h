@@ -17,6 +17,9 @@ struct mdg_udp_user {
     void (*on_datagram)(struct mdg_udp *u, const struct mdg_addr *from, struct mdg_input in);
     /* Room again after a refused send. May be NULL. */
     void (*on_writable)(struct mdg_udp *u);
+    /* The host at that address says itself that no socket is there (ICMP port unreachable). Not on
+     * a connected socket, which has one peer and is not told. May be NULL. */
+    void (*on_unreachable)(struct mdg_udp *u, const struct mdg_addr *peer);
     /* The last call; reason as in streams. */
     void (*on_close)(struct mdg_udp *u, int reason);
 };

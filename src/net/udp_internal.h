@@ -1,4 +1,4 @@
-/* A datagram socket as udp.c and the simulation see it. */
+/* A datagram socket as udp.c and those who carry its datagrams see it. */
 #ifndef MDG_UDP_INTERNAL_H
 #define MDG_UDP_INTERNAL_H
 
@@ -11,6 +11,17 @@ struct mdg_datagram {
     struct sockaddr_in6 to; /* large enough for either family */
     uint8_t to_len, chunks; /* to_len 0: the connected peer */
 };
+
+/* What carries the datagrams: the kernel, or the simulation. A net has one of them. */
+struct mdg_udp_wire {
+    /* Sets u->addr. -errno, MDG_E_NO_MEMORY; then nothing stays open. */
+    int (*open)(struct mdg_udp *u, const struct mdg_udp_config *config);
+    /* Sends what is queued; what stays in the queue waits for room. */
+    void (*flush)(struct mdg_udp *u);
+    void (*close)(struct mdg_udp *u);
+};
+
+extern const struct mdg_udp_wire mdg_udp_kernel;
 
 struct mdg_udp {
     struct mdg_source source;
@@ -25,14 +36,11 @@ struct mdg_udp {
     struct mdg_datagram *queue; /* in order; their chunks stand in `chunks`, in order too */
     struct mdg_chunk *chunks;
     size_t len, cap, chunks_len, chunks_cap;
-    /* The simulation's; NULL on a real socket. */
-    void (*sim_flush)(struct mdg_udp *u);
-    void (*sim_close)(struct mdg_udp *u);
-    void *sim;
 };
 
-struct mdg_udp *mdg_udp_make(struct mdg_net *net, const struct mdg_udp_config *config,
-                             const struct mdg_udp_user *user, void *user_arg) MDG_NODISCARD;
+/* Drops the first n datagrams of the queue. */
 void mdg_udp_drop(struct mdg_udp *u, size_t n);
+/* Nobody is at that address any more. */
+void mdg_udp_unreachable(struct mdg_udp *u, const struct mdg_addr *peer);
 
 #endif

@@ -12,12 +12,15 @@ struct ear {
     uint8_t last[70000];
     size_t last_len;
     bool echo;
+    unsigned unreachable;
+    struct mdg_addr gone, last_from;
 };
 
 static void on_datagram(struct mdg_udp *u, const struct mdg_addr *from, struct mdg_input in)
 {
     struct ear *e = mdg_udp_arg(u);
     e->heard++;
+    e->last_from = *from;
     e->bytes += in.len;
     e->last_len = in.len;
     if (in.len)
@@ -28,6 +31,13 @@ static void on_datagram(struct mdg_udp *u, const struct mdg_addr *from, struct m
     }
 }
 
+static void on_unreachable(struct mdg_udp *u, const struct mdg_addr *peer)
+{
+    struct ear *e = mdg_udp_arg(u);
+    e->unreachable++;
+    e->gone = *peer;
+}
+
 static void on_close(struct mdg_udp *u, int reason)
 {
     struct ear *e = mdg_udp_arg(u);
@@ -35,7 +45,8 @@ static void on_close(struct mdg_udp *u, int reason)
     e->reason = reason;
 }
 
-static const struct mdg_udp_user ear_user = {.on_datagram = on_datagram, .on_close = on_close};
+static const struct mdg_udp_user ear_user = {
+    .on_datagram = on_datagram, .on_unreachable = on_unreachable, .on_close = on_close};
 
 static void open_ear(struct test_net *t, struct ear *e, const char *bind_to,
                      const struct mdg_addr *peer)
@@ -152,12 +163,63 @@ static void a_peer_that_is_not_there_hurts_nobody_else(void **state)
     test_net_close(&t);
 }
 
+/* By ICMP, from this very host: over IPv4, IPv6, and from a socket for both. Many at once leave
+ * nobody else's datagram unsent. */
+static void who_is_gone_is_told(void **state)
+{
+    (void)state;
+    enum { GONE = 100 };
+    static const char *const addresses[][2] = {
+        {"127.0.0.1:0", "127.0.0.1:0"}, {"[::1]:0", "[::1]:0"}, {"[::]:0", "127.0.0.1:0"}};
+    for (size_t i = 0; i < MDG_ARRAY_LEN(addresses); i++) {
+        struct test_net t;
+        struct ear *a = calloc(1, sizeof *a), *b = calloc(1, sizeof *b);
+        struct ear *gone = calloc(GONE, sizeof *gone);
+        struct mdg_addr nobody[GONE], server;
+        struct mdg_slice part = MDG_SLICE_LIT("x");
+        test_net_open(&t, MDG_URING_OFF);
+        open_ear(&t, a, addresses[i][0], NULL);
+        open_ear(&t, b, addresses[i][1], NULL);
+        server = *mdg_udp_addr(b->udp);
+        mdg_addr_set_port(&server, mdg_addr_port(mdg_udp_addr(a->udp)));
+        a->echo = true;
+        assert_int_equal(mdg_udp_write(b->udp, &server, &part, 1), 0);
+        TEST_NET_UNTIL(&t, b->heard == 1);
+        struct mdg_addr friend = a->last_from;
+        for (int n = 0; n < GONE; n++) {
+            open_ear(&t, &gone[n], addresses[i][1], NULL);
+            assert_int_equal(mdg_udp_write(gone[n].udp, &server, &part, 1), 0);
+            TEST_NET_UNTIL(&t, gone[n].heard == 1);
+            nobody[n] = a->last_from;
+            mdg_udp_close(gone[n].udp, 0);
+        }
+        test_net_turn(&t);
+        a->echo = false;
+        for (int n = 0; n < GONE; n++) {
+            assert_int_equal(mdg_udp_write(a->udp, &nobody[n], &part, 1), 0);
+            assert_int_equal(mdg_udp_write(a->udp, &friend, &part, 1), 0);
+        }
+        /* Not all of them, perhaps: the kernel limits how much ICMP it sends. */
+        TEST_NET_UNTIL(&t, b->heard == 1 + GONE && a->unreachable > 0);
+        assert_true(a->unreachable <= GONE);
+        assert_int_equal(a->closes, 0);
+        bool known = false;
+        for (int n = 0; n < GONE; n++)
+            known |= mdg_addr_eq(&a->gone, &nobody[n]);
+        assert_true(known);
+        free(gone);
+        close_ears(&t, a, b);
+        test_net_close(&t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(datagrams_are_answered_in_batches),
         cmocka_unit_test(shared_chunks_an_empty_datagram_and_limits),
         cmocka_unit_test(a_peer_that_is_not_there_hurts_nobody_else),
+        cmocka_unit_test(who_is_gone_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,24 +49,27 @@ static struct mdg_udp_peer *new_peer(struct mdg_udp_hall *hall, const struct mdg
     if (hall->closed || hall->by_addr.len >= hall->options->peers_max)
         return NULL;
     struct mdg_udp_peer *peer = calloc(1, sizeof *peer);
-    if (!peer)
+    if (!peer || mdg_net_count_peer(hall->net, from, &peer->account) < 0) {
+        free(peer);
         return NULL;
+    }
     peer->link = (struct mdg_link){
         &mdg_udp_carrier, person ? &mdg_udp_line_framing : &mdg_udp_framing, &mdg_udp_nobody, NULL};
     peer->hall = hall;
     peer->addr = *from;
     peer->person = person;
     peer->next_seq = 1;
-    peer->heard_ms = mdg_loop_now_ms(hall->loop);
+    peer->heard_ms = peer->opened_ms = mdg_loop_now_ms(hall->loop);
     peer->key_len = (uint8_t)key.len;
     memcpy(peer->key, key.data, key.len);
     if (put_peer(hall, peer) < 0) {
+        mdg_account_put(peer->account);
         free(peer);
         return NULL;
     }
-    mdg_list_push(&hall->peers, &peer->in_hall);
-    if (!mdg_timer_running(&hall->sweep))
+    if (mdg_list_empty(&hall->peers))
         mdg_timer_start(hall->loop, &hall->sweep, SWEEP_MS);
+    mdg_list_push(&hall->peers, &peer->in_hall);
     return peer;
 }
 
@@ -97,6 +100,11 @@ static void welcome(struct mdg_udp_peer *peer, uint64_t nonce)
 static void move_peer(struct mdg_udp_peer *peer, const struct mdg_addr *to, struct mdg_slice key)
 {
     struct mdg_map *map = &peer->hall->by_addr;
+    struct mdg_account *account;
+    if (mdg_net_count_peer(peer->hall->net, to, &account) < 0)
+        return;
+    mdg_account_put(peer->account);
+    peer->account = account;
     mdg_map_remove(map, mdg_slice(peer->key, peer->key_len));
     peer->addr = *to;
     peer->key_len = (uint8_t)key.len;
@@ -105,79 +113,123 @@ static void move_peer(struct mdg_udp_peer *peer, const struct mdg_addr *to, stru
         mdg_udp_peer_end(peer, MDG_CLOSE_ABNORMAL);
 }
 
+static void ask_for_cookie(struct mdg_udp_hall *hall, const struct mdg_addr *from,
+                           struct mdg_slice key, uint64_t nonce)
+{
+    struct mdg_udp_packet p = {.type = MDG_UDP_COOKIE,
+                               .nonce = nonce,
+                               .cookie =
+                                   mdg_udp_cookie(hall->secret, key, mdg_loop_now_ms(hall->loop))};
+    mdg_udp_say(hall, from, &p);
+}
+
+/* The session that a proven HELLO means, at this address from now on: the one of its token, or the
+ * one that it opened itself before (its WELCOME was lost). Whoever else had the address is gone; a
+ * port is used again soon, and a newcomer must not find himself in a stranger's session. NULL: a
+ * newcomer. */
+static struct mdg_udp_peer *session_of(struct mdg_udp_hall *hall, const struct mdg_addr *from,
+                                       struct mdg_slice key, const struct mdg_udp_packet *p)
+{
+    struct mdg_udp_peer *known = mdg_map_get(&hall->by_token, mdg_slice(p->token, sizeof p->token));
+    struct mdg_udp_peer *here = mdg_map_get(&hall->by_addr, key);
+    bool own = here && !here->person && here->nonce == p->nonce;
+    if (!known && own)
+        known = here;
+    if (here && here != known)
+        mdg_udp_peer_end(here, MDG_CLOSE_NORMAL);
+    if (known && known != here)
+        move_peer(known, from, key);
+    return known;
+}
+
 static void hello(struct mdg_udp_hall *hall, const struct mdg_addr *from, struct mdg_slice key,
                   const struct mdg_udp_packet *p)
 {
     uint64_t now_ms = mdg_loop_now_ms(hall->loop);
-    struct mdg_udp_peer *here = mdg_map_get(&hall->by_addr, key);
     if (!mdg_udp_cookie_ok(hall->secret, key, now_ms, p->cookie)) {
-        if (here || may_answer(hall))
-            mdg_udp_say(
-                hall, from,
-                &(struct mdg_udp_packet){.type = MDG_UDP_COOKIE,
-                                         .nonce = p->nonce,
-                                         .cookie = mdg_udp_cookie(hall->secret, key, now_ms)});
+        if (mdg_map_get(&hall->by_addr, key) || may_answer(hall))
+            ask_for_cookie(hall, from, key, p->nonce);
         return;
     }
-    struct mdg_udp_peer *known = mdg_map_get(&hall->by_token, mdg_slice(p->token, sizeof p->token));
-    if (known && known->closing)
-        known = NULL;
-    if (here && here != known && known)
-        mdg_udp_peer_end(here, MDG_CLOSE_NORMAL); /* the address speaks for another session now */
-    if (here && here != known && known)
-        return; /* the next HELLO finds the address free */
-    if (known && known != here)
-        move_peer(known, from, key);
-    struct mdg_udp_peer *peer = known ? known : here;
-    if (peer && (peer->person || peer->closing))
-        return;
+    struct mdg_udp_peer *peer = session_of(hall, from, key, p);
     bool fresh = !peer;
     if (fresh)
         peer = new_peer(hall, from, key, false);
-    if (!peer)
+    if (!peer || peer->closing)
         return;
     peer->heard_ms = now_ms;
+    peer->lost = false;
+    peer->nonce = p->nonce;
     peer->wants_acks = p->flags & MDG_UDP_WANT_ACK;
     welcome(peer, p->nonce);
     if (fresh)
         open_peer(peer);
 }
 
-static void strange_text(struct mdg_udp_hall *hall, const struct mdg_addr *from,
-                         struct mdg_slice key, struct mdg_input in)
+/* What a person types who has not come in yet, or who has an address that was somebody else's. */
+static void knock(struct mdg_udp_hall *hall, const struct mdg_addr *from, struct mdg_slice key,
+                  struct mdg_slice code)
+{
+    uint64_t now_ms = mdg_loop_now_ms(hall->loop);
+    struct mdg_udp_peer *here = mdg_map_get(&hall->by_addr, key);
+    if (!mdg_udp_typed_ok(hall->secret, key, now_ms, code)) {
+        if (may_answer(hall))
+            challenge_person(hall, from, key);
+        return;
+    }
+    if (here && here->person && now_ms - here->opened_ms < MDG_UDP_DOUBLE_HI_MS)
+        return;
+    if (here)
+        mdg_udp_peer_end(here, MDG_CLOSE_NORMAL);
+    struct mdg_udp_peer *peer = new_peer(hall, from, key, true);
+    if (peer)
+        open_peer(peer);
+}
+
+/* "/hi" and perhaps the code behind it. */
+static bool is_knock(struct mdg_input in, struct mdg_slice *code)
 {
     struct mdg_line_command command;
-    struct mdg_slice text, line = mdg_slice(in.data, in.len);
-    if (mdg_line_command(line, &command, &text) &&
-        mdg_slice_eq_nocase(command.word, MDG_SLICE_LIT("hi")) &&
-        mdg_udp_typed_ok(hall->secret, key, mdg_loop_now_ms(hall->loop), command.argument)) {
-        struct mdg_udp_peer *peer = new_peer(hall, from, key, true);
-        if (peer)
-            open_peer(peer);
-    } else if (may_answer(hall)) {
-        challenge_person(hall, from, key);
-    }
+    struct mdg_slice text;
+    if (!mdg_line_command(mdg_slice(in.data, in.len), &command, &text) ||
+        !mdg_slice_eq_nocase(command.word, MDG_SLICE_LIT("hi")))
+        return false;
+    *code = command.argument;
+    return true;
 }
 
 static void on_datagram(struct mdg_udp *u, const struct mdg_addr *from, struct mdg_input in)
 {
     struct mdg_udp_hall *hall = mdg_udp_arg(u);
     uint8_t bytes[MDG_ADDR_KEY_MAX];
-    struct mdg_slice key = {bytes, mdg_addr_key(from, bytes)};
+    struct mdg_slice key = {bytes, mdg_addr_key(from, bytes)}, code = {0};
     struct mdg_udp_packet p;
     if (mdg_udp_decode(in, &p) < 0 || key.len == 0)
         return;
-    if (p.type == MDG_UDP_HELLO) {
-        hello(hall, from, key, &p);
-        return;
-    }
     struct mdg_udp_peer *peer = mdg_map_get(&hall->by_addr, key);
-    if (peer)
+    bool text = p.type == MDG_UDP_TEXT;
+    if (p.type == MDG_UDP_HELLO)
+        hello(hall, from, key, &p);
+    else if (text && (is_knock(p.body, &code) || !peer || !peer->person))
+        knock(hall, from, key, code);
+    else if (peer)
         mdg_udp_peer_take(peer, &p);
-    else if (p.type == MDG_UDP_TEXT)
-        strange_text(hall, from, key, p.body);
     else if (p.type != MDG_UDP_BYE && p.type != MDG_UDP_UNKNOWN && may_answer(hall))
         mdg_udp_say(hall, from, &(struct mdg_udp_packet){.type = MDG_UDP_UNKNOWN});
+}
+
+/* A person's nc has ended without a word. A program may be on its way to another address, with its
+ * token. */
+static void on_unreachable(struct mdg_udp *u, const struct mdg_addr *addr)
+{
+    struct mdg_udp_hall *hall = mdg_udp_arg(u);
+    uint8_t bytes[MDG_ADDR_KEY_MAX];
+    struct mdg_slice key = {bytes, mdg_addr_key(addr, bytes)};
+    struct mdg_udp_peer *peer = mdg_map_get(&hall->by_addr, key);
+    if (peer && peer->person)
+        mdg_udp_peer_end(peer, MDG_CLOSE_ABNORMAL);
+    else if (peer)
+        peer->lost = true;
 }
 
 static void on_writable(struct mdg_udp *u)
@@ -206,7 +258,7 @@ static void on_close(struct mdg_udp *u, int reason)
     free_hall(hall->loop, hall);
 }
 
-static const struct mdg_udp_user socket_user = {on_datagram, on_writable, on_close};
+static const struct mdg_udp_user socket_user = {on_datagram, on_writable, on_unreachable, on_close};
 
 /* ---- Time ---- */
 
@@ -251,6 +303,7 @@ int mdg_udp_hall_new(struct mdg_net *net, const struct mdg_udp_config *socket,
         return MDG_E_NO_MEMORY;
     uint64_t seed[2];
     hall->loop = mdg_net_loop(net);
+    hall->net = net;
     hall->options = options;
     hall->visitors = visitors;
     hall->arg = arg;

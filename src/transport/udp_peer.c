@@ -2,6 +2,7 @@
  * each. */
 #include "transport/udp_peer.h"
 #include "base/utf8.h"
+#include "net/net.h"
 #include <stdlib.h>
 
 static struct mdg_udp_peer *peer_of(const struct mdg_link *l)
@@ -83,6 +84,8 @@ static struct mdg_udp_sent *next_slot(struct mdg_udp_peer *peer, size_t bytes, i
 
 static int transmit(struct mdg_udp_peer *peer, const struct mdg_udp_sent *sent, uint8_t more_flags)
 {
+    if (peer->lost)
+        return 0;
     struct mdg_blob *head = mdg_blob_new(MDG_UDP_DATA_HEAD);
     if (!head)
         return MDG_E_NO_MEMORY;
@@ -307,33 +310,43 @@ static void take_ack(struct mdg_udp_peer *peer, const struct mdg_udp_packet *ack
     tell_writable(peer);
 }
 
-/* At most as many as the ring holds, whatever range was asked for. */
+/* Once more, if it is still there and was not sent too often. */
+static bool send_again(struct mdg_udp_peer *peer, uint32_t seq)
+{
+    struct mdg_udp_sent *sent = slot_of(peer, seq);
+    if (!sent->chunk.blob || sent->seq != seq || sent->tries >= MDG_UDP_TRIES_MAX)
+        return false;
+    sent->tries++;
+    (void)!transmit(peer, sent, MDG_UDP_AGAIN);
+    return true;
+}
+
+/* At most as many as the ring holds, whatever range was asked for; one answer tells of all that
+ * cannot be sent. */
 static void take_nack(struct mdg_udp_peer *peer, const struct mdg_udp_packet *nack)
 {
-    uint32_t count = nack->to - nack->seq + 1, gone_from = nack->seq, gone = 0;
+    uint32_t count = nack->to - nack->seq + 1;
+    uint32_t skipped = count > MDG_UDP_RING ? count - MDG_UDP_RING : 0;
     bool known = peer->ring && !mdg_udp_after(nack->to, peer->next_seq - 1);
-    if (!known)
-        return;
-    for (uint32_t i = count > MDG_UDP_RING ? count - MDG_UDP_RING : 0; i < count; i++) {
-        const struct mdg_udp_sent *sent = slot_of(peer, nack->seq + i);
-        if (sent->chunk.blob && sent->seq == nack->seq + i)
-            (void)!transmit(peer, sent, MDG_UDP_AGAIN);
-        else
-            gone = i + 1;
+    struct mdg_udp_packet gone = {
+        .type = MDG_UDP_GONE, .seq = nack->seq, .to = nack->seq + skipped - 1};
+    bool any = skipped > 0;
+    for (uint32_t i = skipped; known && i < count; i++) {
+        uint32_t seq = nack->seq + i;
+        if (send_again(peer, seq))
+            continue;
+        gone.seq = any ? gone.seq : seq;
+        gone.to = seq;
+        any = true;
     }
-    if (count > MDG_UDP_RING && gone == 0)
-        gone = count - MDG_UDP_RING;
-    if (gone)
-        mdg_udp_say(peer->hall, &peer->addr,
-                    &(struct mdg_udp_packet){
-                        .type = MDG_UDP_GONE, .seq = gone_from, .to = gone_from + gone - 1});
+    if (known && any)
+        mdg_udp_say(peer->hall, &peer->addr, &gone);
 }
 
 void mdg_udp_peer_take(struct mdg_udp_peer *peer, struct mdg_udp_packet *p)
 {
     peer->heard_ms = mdg_loop_now_ms(peer->hall->loop);
-    if (peer->closing)
-        return;
+    peer->lost = false;
     if (peer->person) {
         if (p->type == MDG_UDP_TEXT)
             take_lines(peer, p->body);
@@ -355,11 +368,12 @@ void mdg_udp_peer_take(struct mdg_udp_peer *peer, struct mdg_udp_packet *p)
 
 void mdg_udp_peer_retry(struct mdg_udp_peer *peer, uint64_t now_ms)
 {
-    for (unsigned i = 0; peer->ring && peer->wants_acks && i < MDG_UDP_RING; i++) {
+    bool waits = peer->ring && peer->wants_acks && !peer->lost;
+    for (unsigned i = 0; waits && i < MDG_UDP_RING; i++) {
         struct mdg_udp_sent *sent = &peer->ring[i];
         if (!sent->chunk.blob || sent->due_ms > now_ms)
             continue;
-        if (sent->tries == MDG_UDP_TRIES_MAX) {
+        if (sent->tries >= MDG_UDP_TRIES_MAX) {
             mdg_udp_peer_end(peer, MDG_CLOSE_ABNORMAL);
             return;
         }
@@ -380,13 +394,10 @@ static void dispose(struct mdg_loop *loop, void *arg)
 static void finish(struct mdg_loop *loop, void *arg)
 {
     struct mdg_udp_peer *peer = arg;
-    struct mdg_udp_hall *hall = peer->hall;
     peer->link.user->on_close(&peer->link, peer->close_code, mdg_slice(NULL, 0));
     peer->link.user = &mdg_udp_nobody;
-    mdg_map_remove(&hall->by_addr, mdg_slice(peer->key, peer->key_len));
-    if (!peer->person)
-        mdg_map_remove(&hall->by_token, mdg_slice(peer->token, sizeof peer->token));
     mdg_list_remove(&peer->in_hall);
+    mdg_account_put(peer->account);
     for (unsigned i = 0; peer->ring && i < MDG_UDP_RING; i++)
         forget(peer, &peer->ring[i]);
     free(peer->ring);
@@ -400,6 +411,9 @@ void mdg_udp_peer_end(struct mdg_udp_peer *peer, int code)
         return;
     peer->closing = true;
     peer->close_code = (uint16_t)code;
+    mdg_map_remove(&peer->hall->by_addr, mdg_slice(peer->key, peer->key_len));
+    if (!peer->person)
+        mdg_map_remove(&peer->hall->by_token, mdg_slice(peer->token, sizeof peer->token));
     peer->end = (struct mdg_defer){.fn = finish, .arg = peer};
     mdg_loop_defer(peer->hall->loop, &peer->end);
 }

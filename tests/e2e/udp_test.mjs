@@ -3,13 +3,15 @@
 import assert from "node:assert/strict";
 import dgram from "node:dgram";
 import WebSocket from "ws";
-import { test, until } from "./lib/harness.mjs";
+import { test, until, sleep } from "./lib/harness.mjs";
 
 const HELLO = 1, COOKIE = 2, WELCOME = 3, DATA = 4, NACK = 6, GONE = 7;
 
 function endpoint(t, port) {
   const socket = dgram.createSocket("udp4");
-  t.after(() => socket.close());
+  let open = true;
+  socket.leave = () => new Promise((done) => { if (open) socket.close(done); else done(); open = false; });
+  t.after(() => socket.leave());
   socket.got = [];
   socket.on("message", (m) => socket.got.push(m));
   socket.say = (bytes) => socket.send(bytes, port, "127.0.0.1");
@@ -29,15 +31,19 @@ async function member(t, server) {
   return socket;
 }
 
+async function comeIn(person, first = "/hi\n") {
+  person.say(first);
+  await until("a code", () => person.lines().includes("/hi "));
+  person.say(`/hi ${/\/hi ([0-9a-f]{12})/.exec(person.lines())[1]}\n`);
+  await until("inside", () => person.lines().includes("[lobby] you are in"));
+}
+
 test("a person with nc -u is in the room", { timeout: 60 }, async (t) => {
   const server = await t.server();
   const other = await member(t, server);
   const person = endpoint(t, server.port);
-  person.say("hello?\n");
-  await until("a code", () => person.got.length === 1);
+  await comeIn(person, "hello?\n");
   assert.ok(person.got[0].length <= 48);
-  person.say(`/hi ${/\/hi ([0-9a-f]{12})/.exec(person.lines())[1]}\n`);
-  await until("inside", () => person.lines().includes("[lobby] you are in"));
   person.say("first\nsecond\n");
   await until("heard", () => other.texts().length === 2);
   assert.deepEqual(other.texts(), ["first", "second"]);
@@ -101,6 +107,35 @@ test("a program sees what is missing and asks for it", { timeout: 60 }, async (t
   await until("once more", () => p.units().filter((u) => u.type === "message").length === 20);
   other.send(JSON.stringify({ type: "publish", room: "lobby", text: "x".repeat(5000) }));
   await until("too long for a datagram", () => p.got.some((m) => m[0] === GONE));
+});
+
+test("a person whose nc was killed leaves with the next message", { timeout: 60 }, async (t) => {
+  const server = await t.server();
+  const other = await member(t, server);
+  const counts = () => other.units.filter((u) => u.type === "presence").map((u) => u.count);
+  const person = endpoint(t, server.port);
+  await comeIn(person);
+  await until("shown", () => counts().at(-1) === 2);
+  await person.leave();
+  other.send('{"type":"publish","room":"lobby","text":"still there?"}');
+  await until("gone", () => counts().at(-1) === 1);
+});
+
+test("who gets a port that somebody else had begins anew", { timeout: 60 }, async (t) => {
+  const server = await t.server();
+  const first = endpoint(t, server.port);
+  await comeIn(first);
+  first.say("/nick ann\n");
+  await until("named", () => first.lines().includes("you are ann"));
+  const { port } = first.address();
+  await first.leave();
+  await sleep(2100); // the code of somebody who came in a moment ago is taken for a copy by the network
+  const next = endpoint(t, server.port);
+  await new Promise((done) => next.bind(port, done));
+  await comeIn(next);
+  next.say("/who\n");
+  await until("answered", () => /1 here/.test(next.lines().split("you are in").at(-1)));
+  assert.doesNotMatch(next.lines(), /ann/);
 });
 
 test("a session moves to another address with its token", { timeout: 60 }, async (t) => {

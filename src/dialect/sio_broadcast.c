@@ -59,6 +59,8 @@ int mdg_sio_emit(struct mdg_sio_socket *s, const struct mdg_sio_emit *e)
     uint64_t offset = sio_offset_of(w, &msg);
     if (s->state == SIO_CONNECTED)
         err = sio_send_message(s, &msg, offset);
+    if (sio_recovery_misses(s, err))
+        err = 0;
     if (err == 0)
         sio_recovery_note(s, &msg, offset);
     mdg_content_unref(content);

@@ -381,7 +381,7 @@ static int deliver_one(struct mdg_sio_socket *s, struct mdg_msg *msg)
         struct mdg_encoding *e = slot >= 0 ? encoding_of(s, msg, slot) : NULL;
         uint64_t offset = s->recovery ? sio_offset_of(w, msg) : 0;
         int err = e ? send_encoding(s->client, e) : sio_send_message(s, msg, offset);
-        if (err < 0)
+        if (err < 0 && !sio_recovery_misses(s, err))
             return err;
     }
     note(s, msg);

@@ -193,6 +193,12 @@ int sio_recovery_new(struct mdg_sio_socket *s) MDG_NODISCARD;
 int sio_recovery_restore(struct mdg_sio_socket *s, struct mdg_slice pid) MDG_NODISCARD;
 void sio_recovery_free(struct mdg_sio_socket *s);
 void sio_recovery_note(struct mdg_sio_socket *s, const struct mdg_msg *m, uint64_t offset);
+/* A line that is closing does not take any more: for a socket that will be found again this is
+ * missed, like what comes while it is away. */
+static inline bool sio_recovery_misses(const struct mdg_sio_socket *s, int err)
+{
+    return err == MDG_E_CLOSED && s->recovery;
+}
 /* Messages are gone: nothing that came before can be gone on from. */
 void sio_recovery_hole(struct mdg_sio_socket *s);
 void sio_recovery_park(struct mdg_sio_socket *s);

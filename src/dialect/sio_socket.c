@@ -356,7 +356,8 @@ static void on_direct(struct mdg_session *session, struct mdg_msg *m)
     uint64_t offset = sio_offset_of(w, m);
     if (s->state == SIO_CONNECTED && w->options->outgoing)
         w->hooks->on_outgoing(w->arg, s, m->content);
-    if (s->state == SIO_CONNECTED && sio_send_message(s, m, offset) < 0)
+    int err = s->state == SIO_CONNECTED ? sio_send_message(s, m, offset) : 0;
+    if (err < 0 && !sio_recovery_misses(s, err))
         return; /* a private message waits for nobody */
     sio_recovery_note(s, m, offset);
 }

@@ -269,6 +269,36 @@ static void who_comes_back_gets_what_he_missed(void **state)
     assert_null(strstr(wire_sent(&s->a), pid));
 }
 
+/* Between the end of a line and the news of it. */
+static void what_a_dying_line_does_not_take_is_missed_too(void **state)
+{
+    struct scene *s = *state;
+    char pid[64], connect[256];
+    const struct mdg_slice red = MDG_SLICE_LIT("red");
+    const struct mdg_sio_target room = {.nsp = MDG_SLICE_LIT("/"), .rooms = &red, .room_count = 1};
+    const struct mdg_sio_emit to_all = {.event = MDG_SLICE_LIT("all"), .args = MDG_SLICE_LIT("[]")};
+    const struct mdg_sio_emit to_one = {.event = MDG_SLICE_LIT("one"), .args = MDG_SLICE_LIT("[]")};
+    s->options.recovery = true;
+    open_link(s, &s->a, 5);
+    assert_int_equal(wire_input(&s->a, "0"), 0);
+    find_text(wire_sent(&s->a), "pid", pid);
+    struct mdg_sio_socket *socket = mdg_sio_find(s->w, s->last);
+    assert_int_equal(mdg_sio_join(socket, red), 0);
+    run(s);
+    s->a.closed = true;
+    assert_int_equal(mdg_sio_broadcast(s->w, &room, &to_all), 0);
+    run(s);
+    assert_int_equal(mdg_sio_emit(socket, &to_one), 0);
+    drop(&s->a);
+    open_link(s, &s->b, 5);
+    snprintf(connect, sizeof connect, "0{\"pid\":\"%s\"}", pid);
+    assert_int_equal(wire_input(&s->b, connect), 0);
+    run(s);
+    const char *sent = wire_sent(&s->b);
+    const char *all = strstr(sent, "2[\"all\""), *one = strstr(sent, "2[\"one\"");
+    assert_true(all && one && all < one);
+}
+
 static void nobody_stays_without_a_namespace(void **state)
 {
     struct scene *s = *state;
@@ -288,6 +318,7 @@ int main(void)
         TEST(events_acknowledgements_and_attachments_are_put_together),
         TEST(a_broadcast_leaves_out_whom_it_names),
         TEST(who_comes_back_gets_what_he_missed),
+        TEST(what_a_dying_line_does_not_take_is_missed_too),
         TEST(nobody_stays_without_a_namespace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

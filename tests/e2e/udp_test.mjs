@@ -1,11 +1,11 @@
 // Datagrams: a person with nc -u, a program with sessions, in the room that sockets are in.
 
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import dgram from "node:dgram";
 import WebSocket from "ws";
 import { test, until, sleep } from "./lib/harness.mjs";
-
-const HELLO = 1, COOKIE = 2, WELCOME = 3, DATA = 4, NACK = 6, GONE = 7;
+import { hello, data, range, COOKIE, WELCOME, DATA, NACK, GONE } from "./lib/udp.mjs";
 
 function endpoint(t, port) {
   const socket = dgram.createSocket("udp4");
@@ -58,37 +58,19 @@ test("a person with nc -u is in the room", { timeout: 60 }, async (t) => {
 /** A program: comes in, counts what it is sent, asks for what is missing. */
 async function program(t, port, token = Buffer.alloc(16)) {
   const p = endpoint(t, port);
-  const hello = (cookie) => {
-    const b = Buffer.alloc(36);
-    b[0] = HELLO;
-    b[1] = 1;
-    cookie.copy(b, 12);
-    token.copy(b, 20);
-    return b;
-  };
+  const nonce = randomBytes(8);
   const next = async (type) => {
     await until(`type ${type}`, () => p.got.some((m) => m[0] === type));
     return p.got.find((m) => m[0] === type);
   };
-  p.say(hello(Buffer.alloc(8)));
-  p.say(hello((await next(COOKIE)).subarray(9, 17)));
+  p.say(hello({ nonce, token }));
+  p.say(hello({ nonce, token, cookie: (await next(COOKIE)).subarray(9, 17) }));
   p.token = (await next(WELCOME)).subarray(10, 26);
   let seq = 0;
-  p.data = (unit) => {
-    const head = Buffer.alloc(6);
-    head[0] = DATA;
-    head.writeUInt32BE(++seq, 2);
-    p.say(Buffer.concat([head, Buffer.from(JSON.stringify(unit))]));
-  };
+  p.data = (unit) => p.say(data(++seq, unit));
   p.numbers = () => p.got.filter((m) => m[0] === DATA).map((m) => m.readUInt32BE(2));
   p.units = () => p.got.filter((m) => m[0] === DATA).map((m) => JSON.parse(m.subarray(6)));
-  p.ask = (from, to) => {
-    const b = Buffer.alloc(9);
-    b[0] = NACK;
-    b.writeUInt32BE(from, 1);
-    b.writeUInt32BE(to, 5);
-    p.say(b);
-  };
+  p.ask = (from, to) => p.say(range(NACK, from, to));
   return p;
 }
 

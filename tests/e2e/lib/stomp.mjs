@@ -82,6 +82,12 @@ export class Raw {
     return this.next();
   }
 
+  /** Without a login: a guest of `madang serve`. */
+  connectAsGuest() {
+    this.send("CONNECT", { "accept-version": "1.2", host: "/" });
+    return this.next();
+  }
+
   close() {
     this.socket.destroy();
   }

@@ -122,7 +122,7 @@ async function everyoneTogether(t, { args = [], kills = 0 }) {
   const unix = join(folder, "madang.sock");
   const options = { args: [...args, ...(kills ? ["--store", join(folder, "rooms.db")] : [])], state: folder };
   let server = await t.server({ ...options, listen: ["127.0.0.1:0", `unix:${unix}`] });
-  const world = { port: server.port, unix, random: generator(seed), pause: kills ? 120 : 60 };
+  const world = { port: server.port, unix, kills, random: generator(seed), pause: kills ? 120 : 60 };
   [world.epoch, world.seq] = (await poll(world.port)).cursor.split(":");
   world.seq = Number(world.seq);
   const start = `${world.epoch}:${world.seq}`;
@@ -144,7 +144,7 @@ async function everyoneTogether(t, { args = [], kills = 0 }) {
   for (const text of acked) assert.ok(log.includes(text), `${text} was acknowledged`);
   assert.equal(acked.length, EACH * Object.keys(publishers).length);
   for (const m of members) {
-    await until(`${m.name} has everything: ${m.texts.length} of ${log.length}, ${m.wrong.slice(0, 3)}`, () => m.texts.length >= log.length || m.wrong.length > 0, 20);
+    await until(`${m.name} has everything: ${m.texts.length} of ${log.length}, session ${m.sessions}, ${m.inside ? "inside" : "outside"} ${m.via ?? ""}`, () => m.texts.length >= log.length || m.wrong.length > 0, 20);
     assert.deepEqual(m.wrong, [], m.name);
     assert.deepEqual(m.texts, log, m.name);
   }

@@ -20,7 +20,7 @@ class Member {
   constructor(t, name, world) {
     this.t = t;
     this.name = name;
-    this.world = world; // { port, unix, epoch, seq }
+    this.world = world; // { port, unix, epoch, seq, random, kills }
     this.epoch = world.epoch;
     this.seq = world.seq;
     this.texts = [];
@@ -331,8 +331,12 @@ class SocketIo extends Member {
 
 class SockJs extends Member {
   session() {
-    const transports = ["websocket", "xhr-streaming", "eventsource", "xhr-polling"];
+    // In Node (not in a browser) sockjs-client never learns that a stream ended because its server did: no chunk of
+    // length zero, no reset. So a server that will be killed is not given streams.
+    const streams = this.world.kills ? [] : ["xhr-streaming", "eventsource"];
+    const transports = ["websocket", "xhr-polling", ...streams];
     const one = transports[Math.floor(this.world.random() * transports.length)];
+    this.via = one;
     this.socket = new SockJS(`http://127.0.0.1:${this.proxy.port}/sockjs`, null, { transports: one });
     this.socket.onopen = () => this.socket.send(JSON.stringify(joinUnit(this)));
     this.socket.onmessage = (event) => this.unit(JSON.parse(event.data));

@@ -131,6 +131,15 @@ static void write_missing(struct mdg_writer *w, const struct mdg_joined *info)
     mdg_write_dec(w, info->missing_to);
 }
 
+static void write_resume(struct mdg_writer *w, struct mdg_slice room, struct mdg_position at)
+{
+    mdg_write_str(w, "; /resume ");
+    mdg_raw_write_clean(w, room);
+    mdg_write_u8(w, ' ');
+    mdg_plain_write_position(w, at);
+    mdg_write_str(w, " continues from here");
+}
+
 static void build_users(struct mdg_writer *w, const void *arg)
 {
     const struct users_line *l = arg;
@@ -142,11 +151,7 @@ static void build_users(struct mdg_writer *w, const void *arg)
         return;
     if (l->info->asked_resume)
         write_missing(w, l->info);
-    mdg_write_str(w, "; /resume ");
-    mdg_raw_write_clean(w, l->room);
-    mdg_write_u8(w, ' ');
-    mdg_plain_write_position(w, l->info->at);
-    mdg_write_str(w, " continues from here");
+    write_resume(w, l->room, l->info->at);
 }
 
 static void on_users(void *arg, int err, const struct mdg_joined *now)
@@ -416,13 +421,30 @@ static void do_token(struct mdg_peer *p, struct mdg_slice argument)
         complain(p, "bad_request", "/token TOKEN");
 }
 
+struct place {
+    struct mdg_slice room;
+    struct mdg_position at;
+};
+
+/* How far the person is there, as /resume wants it. */
+static void build_place(struct mdg_writer *w, const void *arg)
+{
+    const struct place *place = arg;
+    mdg_write_str(w, "* [");
+    mdg_raw_write_clean(w, place->room);
+    mdg_write_u8(w, ']');
+    if (place->at.epoch == 0)
+        return; /* not in yet */
+    write_resume(w, place->room, place->at);
+}
+
 static void do_rooms(struct mdg_peer *p, struct mdg_slice argument)
 {
     (void)argument;
     MDG_SESSION_FOR(m, mdg_peer_session(p))
     {
-        struct line l = {.before = "* [", .a = mdg_channel_name(m->channel), .after = "]"};
-        say_built(p, build_line, &l);
+        struct place place = {mdg_channel_name(m->channel), mdg_member_position(m)};
+        say_built(p, build_place, &place);
     }
 }
 
@@ -450,7 +472,7 @@ static const struct command {
     {"leave", do_leave, "* /leave [ROOM]       leave it, or the present room"},
     {"who", do_who, "* /who [ROOM]         who is there"},
     {"history", do_history, "* /history [N]        what was said in the present room"},
-    {"rooms", do_rooms, "* /rooms              the rooms that you are in"},
+    {"rooms", do_rooms, "* /rooms              the rooms that you are in, and how to come back"},
     {"nick", do_nick, "* /nick NAME          choose a name, as a guest"},
     {"login", do_login, "* /login NAME PASSWORD"},
     {"token", do_token, "* /token TOKEN        sign in with a token"},

@@ -125,7 +125,7 @@ static void commands_do_what_help_says(void **state)
     expect(s, &s->a, "/token x", "! forbidden: refused by the application or by a rule\n");
     expect(s, &s->a, "/JOIN games", "* [games] you are in, 1 here: ~ben" CONTINUES("games", 0));
     expect(s, &s->a, "chess?", "[games] ~ben: chess?\n");
-    expect(s, &s->a, "/rooms", "* [lobby]\n* [games]\n");
+    expect(s, &s->a, "/rooms", "* [lobby]" CONTINUES("lobby", 0) "* [games]" CONTINUES("games", 1));
     expect(s, &s->a, "/join lobby", "* [lobby] is where you talk now\n");
     expect(s, &s->a, "/history", "* [lobby] nothing was said yet\n");
     expect(s, &s->a, "/leave", "* [lobby] you left\n");

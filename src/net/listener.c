@@ -16,6 +16,7 @@ enum {
     UNIX_MODE_DEFAULT = 0660,
     RETRY_MS = 200,
     REFUSED_NOTICE_MS = 1000,
+    KEEPALIVE_PROBES = 3,
 };
 
 struct mdg_listener {
@@ -200,6 +201,22 @@ static int remove_stale(const struct mdg_addr *a)
     return unlink(a->un.sun_path) < 0 ? -errno : 0;
 }
 
+/* RFC 9293 3.8.4: who vanished without a word (a cable, a laptop that sleeps) is found, also in
+ * protocols that have no heartbeat. Inherited by every connection. */
+static int set_keepalive(int fd, uint32_t idle_s)
+{
+    int on = 1, idle = (int)idle_s, probes = KEEPALIVE_PROBES;
+    int interval = idle_s > KEEPALIVE_PROBES ? idle / KEEPALIVE_PROBES : 1;
+    if (idle_s == 0)
+        return 0;
+    if (setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle) < 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval) < 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) < 0)
+        return -errno;
+    return 0;
+}
+
 static int set_options(int fd, const struct mdg_listener_config *c)
 {
     int on = 1, v6_only = c->v6_only;
@@ -213,7 +230,9 @@ static int set_options(int fd, const struct mdg_listener_config *c)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, sizeof v6_only) < 0)
         return -errno;
     /* Inherited by every connection, which saves a call for each (tcp(7)). */
-    return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0 ? -errno : 0;
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0)
+        return -errno;
+    return set_keepalive(fd, c->keepalive_s);
 }
 
 static int bind_and_listen(struct mdg_listener *l, const struct mdg_listener_config *c)
@@ -239,6 +258,7 @@ static int open_socket(struct mdg_listener *l, const struct mdg_listener_config 
             return -errno;
         fcntl(c->inherited_fd, F_SETFD, FD_CLOEXEC);
         setsockopt(c->inherited_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* not on unix */
+        (void)!set_keepalive(c->inherited_fd, c->keepalive_s);
         l->fd = c->inherited_fd;
         return 0;
     }

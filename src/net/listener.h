@@ -35,6 +35,7 @@ struct mdg_listener_config {
     bool v6_only;
     uint32_t unix_mode;        /* permissions of a unix socket's file; 0: 0660 */
     uint32_t accepts_per_turn; /* 0: 64 */
+    uint32_t keepalive_s;      /* of silence before the kernel looks for the peer; 0: never */
 };
 
 /* -errno: EADDRINUSE, EACCES, ... A stale unix socket file (nobody answers) is replaced. */

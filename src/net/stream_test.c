@@ -4,6 +4,7 @@
 #include "tests/support/net_peer.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -709,7 +710,7 @@ static const struct mdg_listener_user door_user = {on_accept, on_notice};
 static struct door *open_door(struct test_net *t, const char *address)
 {
     struct door *d = calloc(1, sizeof *d);
-    struct mdg_listener_config config = {0};
+    struct mdg_listener_config config = {.keepalive_s = 60};
     assert_int_equal(mdg_addr_parse(&config.addr, mdg_slice_str(address)), 0);
     assert_int_equal(mdg_listener_new(t->net, &config, &door_user, d, &d->listener), 0);
     return d;
@@ -759,6 +760,32 @@ static void accepted_connections_are_read_at_once(void **state)
         close(fd);
         close_door(t, d);
     }
+    test_net_drain(t);
+}
+
+static int option(const struct mdg_stream *s, int level, int name)
+{
+    int value = -1;
+    socklen_t len = sizeof value;
+    assert_int_equal(getsockopt(s->fd, level, name, &value, &len), 0);
+    return value;
+}
+
+static void the_kernel_looks_after_connections_that_are_silent(void **state)
+{
+    struct test_net *t = *state;
+    struct door *d = open_door(t, "127.0.0.1:0");
+    int fd = dial(mdg_listener_addr(d->listener));
+    test_net_turn(t);
+    assert_int_equal(d->accepted, 1);
+    const struct mdg_stream *s = d->peers[0].stream;
+    assert_int_equal(option(s, SOL_SOCKET, SO_KEEPALIVE), 1);
+    assert_int_equal(option(s, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+    assert_int_equal(option(s, IPPROTO_TCP, TCP_KEEPINTVL), 20);
+    assert_int_equal(option(s, IPPROTO_TCP, TCP_KEEPCNT), 3);
+    assert_int_equal(option(s, IPPROTO_TCP, TCP_NODELAY), 1);
+    close(fd);
+    close_door(t, d);
     test_net_drain(t);
 }
 
@@ -1020,6 +1047,7 @@ static const struct CMUnitTest tests[] = {
     ON_NET(a_stream_moves_to_another_loop_with_its_unread_bytes),
     ON_NET(timeouts_are_told_once_and_may_be_renewed_cheaply),
     ON_NET(accepted_connections_are_read_at_once),
+    ON_NET(the_kernel_looks_after_connections_that_are_silent),
     ON_NET(a_stream_may_be_closed_inside_on_accept),
     ON_NET(a_port_in_use_is_an_error),
     ON_NET(two_loops_share_a_port_with_reuse_port),

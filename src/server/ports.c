@@ -103,9 +103,18 @@ static bool allowed_here(const struct mdg_port_slot *port, enum mdg_sniffed what
     return false;
 }
 
+/* What a listener takes without looking; MDG_SNIFF_MORE: the first bytes decide. */
+static enum mdg_sniffed only_kind(const struct mdg_port_slot *port)
+{
+    return port->bind->kind == MDG_BIND_LINE    ? MDG_SNIFF_LINE
+           : port->bind->kind == MDG_BIND_STOMP ? MDG_SNIFF_STOMP
+                                                : MDG_SNIFF_MORE;
+}
+
 static int64_t on_first_bytes(struct mdg_stream *s, struct mdg_input in)
 {
     struct mdg_port_slot *port = s->user_arg;
+    enum mdg_sniffed only = only_kind(port);
     int64_t used = 0;
     enum mdg_sniffed what = mdg_sniff(mdg_slice(in.data, in.len));
     if (what == MDG_SNIFF_PROXY && from_trusted_proxy(s, port)) {
@@ -117,6 +126,10 @@ static int64_t on_first_bytes(struct mdg_stream *s, struct mdg_input in)
             what = MDG_SNIFF_MORE;
     } else if (what == MDG_SNIFF_PROXY) {
         what = MDG_SNIFF_LINE; /* from anyone else it is just text */
+    }
+    if (only != MDG_SNIFF_MORE && (used || what != MDG_SNIFF_MORE)) {
+        int err = hand_over(port, s, only, true);
+        return err < 0 ? err : used;
     }
     if (what == MDG_SNIFF_MORE) {
         mdg_stream_set_timeout(s, FIRST_BYTES_TIMEOUT_S);
@@ -142,7 +155,10 @@ static void on_silence(struct mdg_stream *s)
     struct mdg_port_slot *port = s->user_arg;
     bool waits_for_a_person = port->bind->kind == MDG_BIND_ALL && !mdg_stream_secure(s) &&
                               !from_trusted_proxy(s, port) && (!s->aux || port->bind->is_unix);
-    if (!waits_for_a_person || hand_over(port, s, MDG_SNIFF_LINE, true) < 0)
+    enum mdg_sniffed only = only_kind(port);
+    if (only == MDG_SNIFF_MORE && waits_for_a_person)
+        only = MDG_SNIFF_LINE;
+    if (only == MDG_SNIFF_MORE || hand_over(port, s, only, true) < 0)
         mdg_stream_close(s, MDG_E_TIMEOUT);
 }
 
@@ -161,10 +177,9 @@ static const struct mdg_stream_user first_bytes_user = {
 static void begin(struct mdg_port_slot *port, struct mdg_stream *s)
 {
     struct mdg_worker *w = port->worker;
-    if (port->bind->kind == MDG_BIND_LINE || port->bind->kind == MDG_BIND_STOMP) {
-        enum mdg_sniffed what =
-            port->bind->kind == MDG_BIND_LINE ? MDG_SNIFF_LINE : MDG_SNIFF_STOMP;
-        if (hand_over(port, s, what, true) < 0)
+    enum mdg_sniffed only = only_kind(port);
+    if (only != MDG_SNIFF_MORE && !from_trusted_proxy(s, port)) {
+        if (hand_over(port, s, only, true) < 0)
             mdg_stream_close(s, MDG_E_UNSUPPORTED);
         return;
     }
@@ -268,6 +283,7 @@ static int open_listener(struct mdg_worker *w, struct mdg_bind *b)
     struct mdg_listener_config config = {
         .addr = b->addr,
         .reuse_port = w->server->worker_count > 1 && !b->is_unix,
+        .keepalive_s = (uint32_t)w->server->params.tcp_keepalive_s,
     };
     *slot = (struct mdg_port_slot){w, b};
     if (b->inherited_fd) {

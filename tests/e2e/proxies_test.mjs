@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test, until, sleep, Skip } from "./lib/harness.mjs";
 import { openTcp, openV1 } from "./lib/clients.mjs";
-import { Program, stateFolder } from "./lib/server.mjs";
+import { BINARY, Program, stateFolder } from "./lib/server.mjs";
 
 const DEPLOY = fileURLToPath(new URL("../../doc/deploy/", import.meta.url));
 const TRUST = ["--trusted-proxies", "127.0.0.1/32"];
@@ -179,20 +179,48 @@ test("the PROXY header counts only from trusted addresses", async (t) => {
   assert.doesNotMatch(tcp.received.toString(), /HTTP\/1\.1 200/); // from anyone else it is just text
 });
 
-test("out through a proxy with CONNECT", { once: true }, async (t) => {
+async function startTinyproxy(t, server) {
   const binary = need("/usr/bin/tinyproxy");
-  const server = await t.server();
   const folder = stateFolder(t);
   const port = await freePort();
-  writeFileSync(join(folder, "tinyproxy.conf"), `Port ${port}\nListen 127.0.0.1\nAllow 127.0.0.1\nTimeout 60\nMaxClients 20\nConnectPort ${server.port}\n`);
+  const text = readFileSync(join(DEPLOY, "tinyproxy.conf"), "utf8")
+    .replace("Port 8888", `Port ${port}`).replace("ConnectPort 8080", `ConnectPort ${server.port}`).replace("MaxClients 1000", "MaxClients 50");
+  writeFileSync(join(folder, "tinyproxy.conf"), text);
   const program = new Program(binary, ["-d", "-c", join(folder, "tinyproxy.conf")]);
   t.after(() => program.end("SIGTERM"));
   await listening(program, port);
-  const curl = spawn("curl", ["-sN", "--proxytunnel", "-x", `http://127.0.0.1:${port}`, `${server.url}/sse?room=r`]);
-  t.after(() => curl.kill());
-  let text = "";
-  curl.stdout.on("data", (data) => { text += data; });
-  await until("joined through the tunnel", () => text.includes("joined"));
-  await fetch(`${server.url}/publish?room=r`, { method: "POST", body: "hi", headers: { "Content-Type": "text/plain" } });
-  await until("the message came through", () => text.includes('"hi"'));
+  return { port };
+}
+
+/** What a program printed so far. */
+function output(t, command, args, env = {}) {
+  const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "ignore"] });
+  const state = { text: "" };
+  child.stdout.setEncoding("utf8");
+  child.stdout.on("data", (data) => { state.text += data; });
+  state.exited = new Promise((done) => child.on("close", done));
+  t.after(async () => { child.kill(); await state.exited; });
+  return state;
+}
+
+test("out through tinyproxy with CONNECT, with doc/deploy/tinyproxy.conf", long, async (t) => {
+  const server = await t.server({ args: ["--tls-dev"] }); // one port for both
+  const { port } = await startTinyproxy(t, server);
+  const through = `http://127.0.0.1:${port}`;
+  const out = [];
+  for (const scheme of ["http", "https"]) {
+    const base = `${scheme}://127.0.0.1:${server.port}`;
+    const tunnel = ["-skN", "--proxytunnel", "-x", through];
+    const { cursor } = JSON.parse(execFileSync("curl", [...tunnel, `${base}/poll?room=r`], { encoding: "utf8" }));
+    const ws = base.replace("http", "ws");
+    out.push(output(t, "curl", [...tunnel, `${base}/sse?room=r`]), output(t, "curl", [...tunnel, `${base}/stream?room=r`]),
+      output(t, BINARY, ["sub", "-q", "-k", "-R", "r", `${ws}/ws/chat`], { http_proxy: through, https_proxy: through, no_proxy: "" }));
+    out.push(output(t, "curl", [...tunnel, `${base}/poll?room=r&after=${cursor}&wait=30`]));
+  }
+  const insecure = `http://127.0.0.1:${server.port}`;
+  await until("six are in", async () => out.filter((o) => o.text.includes("joined")).length === 4
+    && JSON.parse(execFileSync("curl", ["-s", `${insecure}/poll?room=r`], { encoding: "utf8" })).messages.length === 0
+    && Number(/^madang_peers(?:\{[^}]*\})? (\d+)/m.exec(execFileSync("curl", ["-s", `${insecure}/metrics`], { encoding: "utf8" }))[1]) >= 6);
+  execFileSync("curl", ["-s", "-d", "text=through+the+tunnel", `${insecure}/publish?room=r`]);
+  for (const o of out) await until(`the message came through: ${o.text}`, () => o.text.includes("through the tunnel"));
 });

@@ -65,11 +65,13 @@ static void on_joined(struct mdg_member *m, int err, const struct mdg_joined *in
         mdg_peer_close(mdg_peer_of(m->session), MDG_CLOSE_TRY_LATER, mdg_slice(NULL, 0));
 }
 
+/* There is no word for a hole here, and none is hidden: who lost something begins anew. */
 static int on_gap(struct mdg_member *m, uint64_t from, uint64_t to)
 {
-    (void)m;
     (void)from;
     (void)to;
+    mdg_peer_close(mdg_peer_of(m->session), mdg_peer_close_code(MDG_E_FULL),
+                   MDG_SLICE_LIT("messages were lost"));
     return 0;
 }
 

@@ -28,12 +28,12 @@ static int auth(void *arg, const struct mdg_handshake *hs, struct mdg_principal 
     return MDG_E_DENIED;
 }
 
-static struct scene *begin(void)
+static struct scene *begin_with(const struct mdg_hub_config *hub)
 {
     struct scene *s = calloc(1, sizeof *s);
     struct mdg_peers_config config;
     assert_non_null(s);
-    assert_int_equal(kit_init(&s->kit, 1, 3, NULL), 0);
+    assert_int_equal(kit_init(&s->kit, 1, 3, hub), 0);
     mdg_peers_config_init(&config);
     config.message_bytes_max = 1000;
     config.requests_max = 8;
@@ -47,6 +47,11 @@ static struct scene *begin(void)
     s->bob = mdg_principal_new(MDG_SLICE_LIT("bob"), false, MDG_RIGHTS_USER, 0);
     s->guest = mdg_principal_new(MDG_SLICE_LIT("guest-1"), true, MDG_RIGHTS_USER, 0);
     return s;
+}
+
+static struct scene *begin(void)
+{
+    return begin_with(NULL);
 }
 
 static void run(struct scene *s)
@@ -284,6 +289,40 @@ static void test_bare_clients_hear_names_and_texts_only(void **state)
     end(s);
 }
 
+/* Where slow members lose what is old, those whose protocol can say so are told; the bare chat
+ * cannot. */
+static void test_a_hole_is_told_or_ends_a_bare_connection(void **state)
+{
+    (void)state;
+    struct mdg_hub_config hub = kit_config;
+    hub.channel.slow = MDG_SLOW_DROP_OLD;
+    struct scene *s = begin_with(&hub);
+    wire_open(s->peers, &mdg_bare_dialect, s->guest, &wire_lines, false, &s->c);
+    open_ann(s);
+    open_bob(s);
+    wire_input(&s->a, "{\"type\":\"join\",\"room\":\"lobby\"}");
+    wire_input(&s->b, "{\"type\":\"join\",\"room\":\"lobby\"}");
+    run(s);
+    wire_sent(&s->b);
+    s->b.room = s->c.room = 0;
+    for (int i = 0; i < 20; i++) { /* the log keeps 16 */
+        wire_input(&s->a, "{\"type\":\"publish\",\"room\":\"lobby\",\"text\":\"x\"}");
+        run(s);
+    }
+    assert_false(s->c.closed);
+    wire_drain(&s->b);
+    wire_drain(&s->c);
+    run(s);
+    assert_non_null(
+        strstr(wire_sent(&s->b), "{\"type\":\"gap\",\"room\":\"lobby\",\"from\":1,\"to\":4}"));
+    assert_true(s->c.closed);
+    assert_int_equal(s->c.close_code, MDG_CLOSE_SLOW);
+    wire_close(&s->a);
+    wire_close(&s->b);
+    wire_close(&s->c);
+    end(s);
+}
+
 static void test_each_wire_format_is_encoded_once(void **state)
 {
     (void)state;
@@ -497,6 +536,7 @@ int main(void)
         cmocka_unit_test(test_bad_requests_get_their_code_and_the_connection_lives),
         cmocka_unit_test(test_resume_brings_what_was_missed),
         cmocka_unit_test(test_bare_clients_hear_names_and_texts_only),
+        cmocka_unit_test(test_a_hole_is_told_or_ends_a_bare_connection),
         cmocka_unit_test(test_each_wire_format_is_encoded_once),
         cmocka_unit_test(test_a_full_link_takes_the_rest_later),
         cmocka_unit_test(test_answers_behind_a_full_link_wait_in_order_and_reading_pauses),

@@ -35,6 +35,12 @@ async function line(t, port) {
   return tcp;
 }
 
+/** Of the last listener of a kind, as the log has it. */
+async function portOf(server, kind) {
+  await until("the server has started", () => server.output.includes("msg=started"));
+  return Number([...server.output.matchAll(new RegExp(`address=${kind}://127\\.0\\.0\\.1:(\\d+)`, "g"))].at(-1)[1]);
+}
+
 test("nc, nc -u, curl, telnet's bytes and a socket of Python's talk to a browser's WebSocket", { timeout: 60 }, async (t) => {
   const server = await t.server();
   const port = String(server.port);
@@ -103,7 +109,7 @@ test("one byte at a time, each protocol is told apart on one port", { timeout: 6
 
 test("a silent client is greeted after a while, a dedicated listener greets at once", { timeout: 60 }, async (t) => {
   const server = await t.server({ listen: ["127.0.0.1:0", "tcp://127.0.0.1:0"], args: ["--greet-delay-s", "2"] });
-  const dedicated = Number(/tcp:\/\/127\.0\.0\.1:(\d+)/.exec(server.output)[1]);
+  const dedicated = await portOf(server, "tcp");
   const start = Date.now();
   const silent = await line(t, server.port);
   const greeted = await line(t, dedicated);
@@ -127,7 +133,7 @@ test("spare connections of Chromium's are not greeted into a broken page", { tim
 
 test("PROXY on a dedicated listener: the header is not chat, and the client is greeted behind it", { timeout: 60 }, async (t) => {
   const server = await t.server({ listen: ["127.0.0.1:0", "tcp://127.0.0.1:0"], args: ["--trusted-proxies", "127.0.0.1/32", "--greet-delay-s", "2", "--connections-per-address-max", "1"] });
-  const dedicated = Number(/tcp:\/\/127\.0\.0\.1:(\d+)/.exec(server.output)[1]);
+  const dedicated = await portOf(server, "tcp");
   const header = (ip) => `PROXY TCP4 ${ip} 127.0.0.1 1234 9000\r\n`;
   const first = await line(t, dedicated);
   first.socket.write(header("203.0.113.1"));
@@ -204,7 +210,9 @@ test("listeners by URL take what they say and nothing else, on unix sockets too"
     listen: ["127.0.0.1:0", "tcp://127.0.0.1:0", "http://127.0.0.1:0", "stomp://127.0.0.1:0", "udp://127.0.0.1:0",
       `unix:${path("all")}`, `tcp+unix:${path("tcp")}`, `http+unix:${path("http")}`, `stomp+unix:${path("stomp")}`],
   });
-  const port = (kind) => Number([...server.output.matchAll(new RegExp(`address=${kind}://127\\.0\\.0\\.1:(\\d+)`, "g"))].at(-1)[1]);
+  const ports = {};
+  for (const kind of ["tcp", "http", "stomp", "udp"]) ports[kind] = await portOf(server, kind);
+  const port = (kind) => ports[kind];
   const http = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
   const stomp = "CONNECT\naccept-version:1.2\nhost:/\n\n\0";
   const ask = async (where, bytes, answer) => {

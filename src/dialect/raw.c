@@ -302,7 +302,8 @@ static void do_join(struct mdg_peer *p, struct mdg_slice argument)
 static void do_resume(struct mdg_peer *p, struct mdg_slice argument)
 {
     struct mdg_slice position, room = mdg_line_word(argument, &position);
-    struct mdg_join_options options = {.resume = true};
+    /* The history is for a room whose order began anew: then nobody knows what is missing. */
+    struct mdg_join_options options = {.resume = true, .history = HISTORY_DEFAULT};
     if (mdg_plain_read_position(position, &options.from) < 0)
         complain(p, "bad_request", "/resume ROOM EPOCH:SEQ, as it was told when you joined");
     else

@@ -150,7 +150,7 @@ static inline struct mdg_member *mdg_session_next(const struct mdg_session *s,
 struct mdg_join_options {
     bool resume; /* continue behind `from`; else start at the newest */
     struct mdg_position from;
-    uint32_t history; /* without resume: deliver the last N messages first */
+    uint32_t history; /* without resume, or from another epoch: the last N messages first */
     bool hidden;      /* a member that presence does not show */
     void *cookie;
 };

@@ -12,8 +12,7 @@ static void join_rooms(struct mdg_peer *peer, const struct mdg_room_query *q)
 {
     for (size_t i = 0; i < q->room_count; i++) {
         const struct mdg_position *after = q->after[i].epoch ? &q->after[i] : NULL;
-        uint32_t history = q->has_after ? 0 : q->history;
-        if (mdg_plain_join(peer, q->rooms[i], history, after) < 0)
+        if (mdg_plain_join(peer, q->rooms[i], q->history, after) < 0)
             mdg_peer_close(peer, MDG_CLOSE_INTERNAL, MDG_SLICE_LIT("could not join"));
     }
 }

@@ -205,6 +205,26 @@ test("polls: an empty list, ETag and 304, waiting, and a hole that is told", asy
   assert.equal((await fetch(`${server.url}/poll?room=e`, { method: "POST" })).status, 405);
 });
 
+test("a token of an order that is over is told, and what there is comes", async (t) => {
+  const server = await t.server();
+  for (let i = 0; i < 3; i++) await publish(server, "e", `m${i}`);
+  const stranger = "0123456789abcdef:3";
+  assert.deepEqual((await poll(server.url, "e", `&after=${stranger}`)).messages.map((m) => m.text), numbered(3));
+  const stream = curl(t, `${server.url}/stream?room=e&after=${stranger}`);
+  const sse = curl(t, "-H", `Last-Event-ID: ${stranger}`, `${server.url}/sse?room=e`);
+  const ws = await openV1(t, server.ws);
+  const joined = await ws.join("e", { history: 2, resume: { epoch: stranger.slice(0, 16), seq: 3 } });
+  assert.equal(joined.recovered, false);
+  for (const text of numbered(2, 1)) assert.equal((await ws.want("message")).text, text);
+  await until("what there is", () => textsOfLines(stream.text).length === 3 && textsOfEvents(sse.text).length === 3);
+  assert.deepEqual(textsOfLines(stream.text), numbered(3));
+  assert.match(stream.text, /"recovered":false/);
+  assert.match(sse.text, /"recovered":false/);
+  const tcp = await openTcp(t, server.port);
+  tcp.socket.write(`/resume e ${stranger}\n`);
+  await until("lines too", () => /not recovered, missing: unknown;.*\n(\[e\] .*\n){3}/.test(tcp.received.toString()));
+});
+
 test("one poll may wait in several rooms, with one cursor", async (t) => {
   const server = await t.server();
   const ask = async (query) => (await fetch(`${server.url}/poll?room=a&room=b%20c%2C&room=d${query}`)).json();

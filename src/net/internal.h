@@ -88,8 +88,10 @@ struct mdg_net {
     struct mdg_timer wheel_timer;
     uint32_t wheel_s; /* the second up to which the wheel has been served */
     uint32_t out_max, unread_max;
-    struct mdg_arena_block *arena; /* current block first */
-    struct mdg_send_batch *batch;  /* NULL: sendmsg */
+    struct mdg_arena_block *arena; /* of this turn, the current block first */
+    struct mdg_arena_block *arena_spare;
+    unsigned arena_spares;
+    struct mdg_send_batch *batch; /* NULL: sendmsg */
     struct mdg_accounts *accounts;
     struct mdg_net_counters counters;
     uint32_t generation;

@@ -123,14 +123,27 @@ int mdg_stream_send(struct mdg_stream *s, struct mdg_chunk *chunks, size_t n)
     return 0;
 }
 
+static struct mdg_arena_block *arena_block(struct mdg_net *net)
+{
+    struct mdg_arena_block *block = net->arena_spare;
+    if (block) {
+        net->arena_spare = block->next;
+        net->arena_spares--;
+    } else {
+        block = malloc(sizeof *block + ARENA_BLOCK);
+    }
+    if (block)
+        *block = (struct mdg_arena_block){.next = net->arena, .cap = ARENA_BLOCK};
+    return block;
+}
+
 static uint8_t *arena_take(struct mdg_net *net, size_t len)
 {
     struct mdg_arena_block *block = net->arena;
     if (!block || block->cap - block->used < len) {
-        block = malloc(sizeof *block + ARENA_BLOCK);
+        block = arena_block(net);
         if (!block)
             return NULL;
-        *block = (struct mdg_arena_block){.next = net->arena, .cap = ARENA_BLOCK};
         net->arena = block;
     }
     uint8_t *at = block->data + block->used;
@@ -138,30 +151,40 @@ static uint8_t *arena_take(struct mdg_net *net, size_t len)
     return at;
 }
 
+/* The current block is the next turn's; of the others a few are kept. */
 static void arena_reset(struct mdg_net *net)
 {
-    int kept = 0;
-    for (struct mdg_arena_block **at = &net->arena; *at;) {
-        struct mdg_arena_block *block = *at;
-        if (block->used == 0 && kept > 0)
-            break; /* untouched in this turn, and so are those behind it */
-        block->used = 0;
-        if (++kept <= ARENA_BLOCKS_KEPT) {
-            at = &block->next;
+    struct mdg_arena_block *current = net->arena;
+    if (!current)
+        return;
+    current->used = 0;
+    while (current->next) {
+        struct mdg_arena_block *block = current->next;
+        current->next = block->next;
+        if (net->arena_spares < ARENA_BLOCKS_KEPT) {
+            block->next = net->arena_spare;
+            net->arena_spare = block;
+            net->arena_spares++;
         } else {
-            *at = block->next;
             free(block);
         }
     }
 }
 
+static void free_blocks(struct mdg_arena_block *block)
+{
+    while (block) {
+        struct mdg_arena_block *next = block->next;
+        free(block);
+        block = next;
+    }
+}
+
 void mdg_net_arena_free(struct mdg_net *net)
 {
-    while (net->arena) {
-        struct mdg_arena_block *next = net->arena->next;
-        free(net->arena);
-        net->arena = next;
-    }
+    free_blocks(net->arena);
+    free_blocks(net->arena_spare);
+    net->arena = net->arena_spare = NULL;
 }
 
 static bool may_borrow(const struct mdg_net *net, const struct mdg_stream *s, struct mdg_slice part)

@@ -576,7 +576,8 @@ static void take_line(struct mdg_peer *p, struct mdg_slice line)
     }
 }
 
-/* We are in; lines may bring the next room to be entered, then the rest waits again. */
+/* We are in. A line may bring the next room to be entered: then what is behind it waits again,
+ * where it is; attack: thousands of joins in one piece, each of which would copy the rest. */
 static void say_held(struct mdg_peer *p)
 {
     struct raw *raw = mdg_peer_state(p);
@@ -587,9 +588,16 @@ static void say_held(struct mdg_peer *p)
     struct mdg_slice rest = mdg_buf_slice(held);
     raw->held = NULL;
     while (rest.len && !mdg_peer_closing(p)) {
+        bool lines = mdg_peer_dialect(p) == dialect;
+        if (lines && raw->joining) {
+            assert(!raw->held);
+            mdg_buf_consume(held, held->len - rest.len);
+            raw->held = held;
+            return;
+        }
         struct mdg_slice line = mdg_slice_split(&rest, '\n');
         struct mdg_input in = {held->data + (line.data - held->data), line.len};
-        if (mdg_peer_dialect(p) == dialect)
+        if (lines)
             take_line(p, line);
         else if (mdg_peer_dialect(p)->on_input(p, in, true) < 0) /* "/json" was among them */
             break;

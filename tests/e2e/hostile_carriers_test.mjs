@@ -127,6 +127,30 @@ test("a line without end costs no more than the longest line, and the connection
   assert.ok(rssKiB(server) - before < 20_000);
 });
 
+test("floods of short lines with long answers neither fill the memory nor hold up the others", { timeout: 60 }, async (t) => {
+  const server = await t.server();
+  const speaker = await openV1(t, server.ws);
+  await speaker.join("quiet");
+  const before = rssKiB(server);
+  let worst = 0;
+  for (const text of ["{{{{{{{{\n", "/who\n", "/resume lobby 0123456789abcdef:1\n", "/join a\n/leave a\n"]) {
+    const tcp = await openTcp(t, server.port);
+    if (text.startsWith("/")) tcp.socket.write("/rooms\n");
+    tcp.socket.removeAllListeners("data");
+    tcp.socket.resume(); // read, and thrown away
+    const piece = text.repeat(2000);
+    for (const end = Date.now() + 1000; Date.now() < end && !tcp.ended;) {
+      if (!tcp.socket.write(piece)) await Promise.race([new Promise((done) => tcp.socket.once("drain", done)), tcp.closed, sleep(200)]);
+      const asked = Date.now();
+      await speaker.publish("quiet", "x");
+      worst = Math.max(worst, Date.now() - asked);
+    }
+    tcp.socket.destroy();
+  }
+  assert.ok(rssKiB(server) - before < 30_000, `${rssKiB(server) - before} KiB more`);
+  assert.ok(worst < 2000, `${worst} ms`);
+});
+
 test("who begins something and never ends it is let go", { timeout: 60, once: true }, async (t) => {
   const server = await t.server({ args: ["--greet-delay-s", "1", "--http-head-timeout-s", "2", "--http-body-timeout-s", "2"] });
   const begun = ["GET", "GET / HTTP/1.1\r\nHost: a\r\n", "STOMP", "\x16\x03", "PROXY TCP4",

@@ -1,5 +1,6 @@
 /* The head is read byte by byte, the JSON is checked once; nothing is built. */
 #include "codec/sio.h"
+#include "base/base64.h"
 #include "base/json.h"
 
 static uint8_t peek(const struct mdg_slice *in)
@@ -137,6 +138,16 @@ static bool event_ok(struct mdg_sio_packet *p)
            mdg_json_type(p->event) == MDG_JSON_STRING && !reserved_json(p->event);
 }
 
+int mdg_sio_check_event(struct mdg_slice json, struct mdg_slice *event)
+{
+    struct mdg_sio_packet p = {.data = {NULL, 0}};
+    int rc = mdg_json_check(json, MDG_JSON_DEPTH_MAX, &p.data);
+    if (rc == 0)
+        rc = event_ok(&p) ? 0 : MDG_E_SYNTAX;
+    *event = p.data;
+    return rc;
+}
+
 /* "Packet encoding": what each type may carry. */
 static bool data_ok(struct mdg_sio_packet *p, unsigned protocol)
 {
@@ -227,4 +238,39 @@ struct mdg_slice mdg_sio_args(const struct mdg_sio_packet *p)
         !mdg_json_element(&it, &second))
         return mdg_slice(p->data.data, 0);
     return mdg_slice(second.data, (size_t)(p->data.data + p->data.len - 1 - second.data));
+}
+
+/* Behind the quote that ends the string which begins at `at`. */
+static const uint8_t *skip_string(const uint8_t *at, const uint8_t *end)
+{
+    for (at++; at < end && *at != '"'; at++)
+        at += *at == '\\';
+    return at < end ? at + 1 : end;
+}
+
+/* A placeholder holds no object, so it is what stands between a brace and the next one. */
+void mdg_sio_write_inline(struct mdg_writer *w, struct mdg_slice json,
+                          const struct mdg_slice *attachments, size_t count)
+{
+    const uint8_t *end = json.data + json.len, *said = json.data, *open = NULL;
+    uint64_t num;
+    for (const uint8_t *at = json.data; at < end;) {
+        if (*at == '"') {
+            at = skip_string(at, end);
+            continue;
+        }
+        if (*at == '{')
+            open = at;
+        if (*at++ != '}' || !open)
+            continue;
+        if (mdg_sio_placeholder(mdg_slice(open, (size_t)(at - open)), &num) && num < count) {
+            mdg_write_bytes(w, said, (size_t)(open - said));
+            mdg_write_str(w, "{\"base64\":\"");
+            mdg_write_base64(w, attachments[num]);
+            mdg_write_str(w, "\"}");
+            said = at;
+        }
+        open = NULL;
+    }
+    mdg_write_bytes(w, said, (size_t)(end - said));
 }

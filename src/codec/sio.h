@@ -61,6 +61,9 @@ static inline bool mdg_sio_is_ack(enum mdg_sio_type t)
 
 /* Names that applications may not send: they belong to the libraries. */
 bool mdg_sio_event_reserved(struct mdg_slice name);
+/* The text is one JSON array that may be sent as an event: *event is it without blanks around.
+ * MDG_E_SYNTAX; MDG_E_TOO_BIG: nested too deeply. */
+int mdg_sio_check_event(struct mdg_slice json, struct mdg_slice *event) MDG_NODISCARD;
 /* The value stands for an attachment; *num is its number. */
 bool mdg_sio_placeholder(struct mdg_slice value, uint64_t *num);
 /* {"_placeholder":true,"num":N} */
@@ -71,6 +74,9 @@ void mdg_sio_write_head(struct mdg_writer *w, enum mdg_sio_type type, uint32_t a
                         struct mdg_slice nsp, const uint64_t *id);
 /* ["event",args...]: args is a JSON array, or empty for none. event is plain text. */
 void mdg_sio_write_event(struct mdg_writer *w, struct mdg_slice event, struct mdg_slice args);
+/* Checked JSON for those who cannot take attachments: a placeholder becomes {"base64":"..."}. */
+void mdg_sio_write_inline(struct mdg_writer *w, struct mdg_slice json,
+                          const struct mdg_slice *attachments, size_t count);
 /* The arguments behind the event's name, as the text between the brackets of `data`: "1,{}", or
  * empty. So a JSON array of them is '[' + this + ']'. */
 struct mdg_slice mdg_sio_args(const struct mdg_sio_packet *p);

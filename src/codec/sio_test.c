@@ -212,6 +212,48 @@ static void heads_and_events_are_written_as_the_protocol_shows_them(void **state
     assert_true(is(mdg_slice(room, w.len), "{\"_placeholder\":true,\"num\":3}"));
 }
 
+static void an_event_may_be_sent_when_it_is_an_array_that_begins_with_a_name(void **state)
+{
+    (void)state;
+    struct mdg_slice event;
+    assert_int_equal(mdg_sio_check_event(MDG_SLICE_LIT(" [\"a\", 1] \n"), &event), 0);
+    assert_true(is(event, "[\"a\", 1]"));
+    static const char *const bad[] = {"",     "a",      "[]",          "[1]",
+                                      "{}",   "[\"a\"", "\"a\"",       "[\"connect\"]",
+                                      "null", "[[]]",   "[\"a\"] [1]", "[\"dis\\u0063onnect\"]"};
+    for (size_t i = 0; i < MDG_ARRAY_LEN(bad); i++) {
+        if (mdg_sio_check_event(mdg_slice_str(bad[i]), &event) != MDG_E_SYNTAX)
+            fail_msg("%s was taken", bad[i]);
+    }
+}
+
+static void attachments_stand_where_their_placeholders_stood(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json, *inlined;
+    } cases[] = {
+        {"[\"a\",{\"_placeholder\":true,\"num\":1},[{\"num\":0, \"_placeholder\":true}]]",
+         "[\"a\",{\"base64\":\"/wA=\"},[{\"base64\":\"aGk=\"}]]"},
+        /* What only looks like one, or has no attachment, stays. */
+        {"[\"{\\\"_placeholder\\\":true,\\\"num\\\":0}\",{\"num\":0}]",
+         "[\"{\\\"_placeholder\\\":true,\\\"num\\\":0}\",{\"num\":0}]"},
+        {"[\"a\",{\"b\":{\"_placeholder\":true,\"num\":0},\"c\":{}}]",
+         "[\"a\",{\"b\":{\"base64\":\"aGk=\"},\"c\":{}}]"},
+        {"[\"a\",{\"_placeholder\":true,\"num\":2}]", "[\"a\",{\"_placeholder\":true,\"num\":2}]"},
+        {"[]", "[]"},
+    };
+    const struct mdg_slice parts[] = {MDG_SLICE_LIT("hi"), mdg_slice("\xff\0", 2)};
+    char room[256];
+    struct mdg_writer w;
+    for (size_t i = 0; i < MDG_ARRAY_LEN(cases); i++) {
+        mdg_writer_init(&w, room, sizeof room);
+        mdg_sio_write_inline(&w, mdg_slice_str(cases[i].json), parts, 2);
+        if (!is(mdg_slice(room, w.len), cases[i].inlined))
+            fail_msg("%s became %.*s", cases[i].json, (int)w.len, room);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +264,8 @@ int main(void)
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(no_beginning_of_an_event_is_taken_for_another_event),
         cmocka_unit_test(heads_and_events_are_written_as_the_protocol_shows_them),
+        cmocka_unit_test(an_event_may_be_sent_when_it_is_an_array_that_begins_with_a_name),
+        cmocka_unit_test(attachments_stand_where_their_placeholders_stood),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -155,7 +155,8 @@ static void on_down(struct madang_client *client, int code, const char *reason, 
         b->done = true;
 }
 
-static const struct madang_client_handlers handlers = {on_open, on_message, NULL, on_down};
+static const struct madang_client_handlers handlers = {
+    .on_open = on_open, .on_message = on_message, .on_down = on_down};
 
 static void conn_open(struct bench_conn *c, const char *url)
 {

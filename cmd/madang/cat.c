@@ -1,5 +1,5 @@
 /* madang cat: messages out, typed lines in; nc and websocat for every carrier. */
-#include "client_options.h"
+#include "rooms.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -13,7 +13,10 @@ struct cat {
     struct connection connection;
     struct madang_client *client; /* NULL: gone */
     bool binary, was_open, failed, full;
-    bool input_over;
+    bool input_over, done;
+    bool ask;           /* Socket.IO: for an acknowledgement of each event */
+    const char *answer; /* to events that ask for one; NULL: none */
+    long count;         /* messages to print; 0: no end */
     long wait_s;        /* for answers after the end of the input */
     long long leave_ms; /* when that is over; 0: not yet begun */
     char *line;
@@ -39,38 +42,77 @@ static void on_open(struct madang_client *client, const char *subprotocol, void 
     note(&c->connection, "connected%s%s", *subprotocol ? ", " : "", subprotocol);
 }
 
-/* "To come in, type: /hi COOKIE": done for the person. True: there is nothing to show. */
+/* madang's cookie over UDP: done for the person. True: there is nothing to show. */
 static bool answer_cookie(struct cat *c, const char *text, size_t len)
 {
-    static const char words[] = "To come in, type: ";
-    size_t skip = sizeof words - 1;
-    if (c->came_in || strncmp(c->connection.options.url, "udp://", 6) != 0 || len <= skip ||
-        memcmp(text, words, skip) != 0)
+    size_t n;
+    const char *cookie = udp_cookie(text, len, &n);
+    if (c->came_in || !cookie || !url_of(c->connection.options.url, "udp"))
         return false;
     c->came_in = true;
-    while (len > skip && (text[len - 1] == '\n' || text[len - 1] == '\r'))
-        len--;
-    bool good = madang_client_send(c->client, text + skip, len - skip, false) == 0 &&
-                madang_client_send(c->client, c->first, c->first_len, false) == 0;
-    return good;
+    return madang_client_send(c->client, cookie, n, false) == 0 &&
+           madang_client_send(c->client, c->first, c->first_len, false) == 0;
+}
+
+static void show(struct cat *c, const void *data, size_t len, bool binary)
+{
+    if (c->done)
+        return;
+    fwrite(data, 1, len, stdout);
+    if (!binary && !(len && ((const char *)data)[len - 1] == '\n')) /* datagrams bring their own */
+        putchar('\n');
+    fflush(stdout);
+    if (c->count > 0 && --c->count == 0) {
+        c->done = true;
+        madang_client_close(c->client, 1000, "");
+    }
 }
 
 static void on_message(struct madang_client *client, const void *data, size_t len, bool binary,
                        void *arg)
 {
     (void)client;
-    if (!binary && answer_cookie(arg, data, len))
+    if (binary || !answer_cookie(arg, data, len))
+        show(arg, data, len, binary);
+}
+
+static void on_event(struct madang_client *client, const struct madang_client_event *event,
+                     void *arg)
+{
+    struct cat *c = arg;
+    show(c, event->json, event->len, false);
+    if (event->wants_answer && !c->answer)
+        note(&c->connection, "the server asks for an acknowledgement (--answer gives one)");
+    else if (event->wants_answer &&
+             madang_client_answer(client, event->id, c->answer, strlen(c->answer)) < 0)
+        note(&c->connection, "not answered: --answer takes a JSON array");
+}
+
+static void on_answer(struct madang_client *client, int err, const char *json, size_t len,
+                      void *arg)
+{
+    struct cat *c = arg;
+    (void)client;
+    if (err < 0) {
+        note(&c->connection, "lost before it was acknowledged");
         return;
-    fwrite(data, 1, len, stdout);
-    if (!binary && !(len && ((const char *)data)[len - 1] == '\n')) /* datagrams bring their own */
-        putchar('\n');
-    fflush(stdout);
+    }
+    if (c->done)
+        return;
+    fputs("ack ", stdout);
+    show(c, json, len, false);
 }
 
 static void on_drained(struct madang_client *client, void *arg)
 {
     (void)client;
     ((struct cat *)arg)->full = false;
+}
+
+static void on_unsent(struct madang_client *client, int err, void *arg)
+{
+    (void)client;
+    note_unsent(&((struct cat *)arg)->connection, err);
 }
 
 static void on_down(struct madang_client *client, int code, const char *reason, int64_t retry_ms,
@@ -82,10 +124,27 @@ static void on_down(struct madang_client *client, int code, const char *reason, 
     if (retry_ms >= 0)
         return;
     c->client = NULL;
-    c->failed = !c->was_open || (code == 1006 && !c->input_over);
+    c->failed = !c->was_open || (c->count > 0 && !c->done) || (code == 1006 && !c->input_over);
 }
 
-static const struct madang_client_handlers handlers = {on_open, on_message, on_drained, on_down};
+static const struct madang_client_handlers handlers = {.on_open = on_open,
+                                                       .on_message = on_message,
+                                                       .on_drained = on_drained,
+                                                       .on_unsent = on_unsent,
+                                                       .on_down = on_down,
+                                                       .on_event = on_event};
+
+/* On Socket.IO a JSON array that begins with a name is an event as it stands, and anything else is
+ * the argument of --event. */
+static int send_text(struct cat *c, size_t len)
+{
+    int rc = MADANG_E_UNSUPPORTED;
+    if (!c->binary && url_of(c->connection.options.url, "sio"))
+        rc = madang_client_emit(c->client, c->line, len, c->ask ? on_answer : NULL, c);
+    if (rc == MADANG_E_SYNTAX || rc == MADANG_E_UNSUPPORTED)
+        rc = madang_client_send(c->client, c->line, len, c->binary);
+    return rc;
+}
 
 static void send_line(struct cat *c, size_t len)
 {
@@ -93,11 +152,9 @@ static void send_line(struct cat *c, size_t len)
         memcpy(c->first, c->line, len);
         c->first_len = len;
     }
-    int rc = madang_client_send(c->client, c->line, len, c->binary);
-    if (rc == MADANG_E_UNSUPPORTED)
-        note(&c->connection, "nothing can be sent to this address");
-    else if (rc < 0)
-        note(&c->connection, "not sent: %s", madang_strerror(rc));
+    int rc = send_text(c, len);
+    if (rc < 0)
+        note_unsent(&c->connection, rc);
     c->full = madang_client_queued(c->client) > LINE_MAX_BYTES / 2;
 }
 
@@ -154,20 +211,48 @@ static int talk(struct cat *c, struct madang_clients *clients)
 
 static int help(void)
 {
-    puts(
-        "usage: madang cat [OPTIONS] URL\n"
-        "\n"
-        "Prints what comes and sends what is typed, a line a message. URL: ws://, wss://,\n"
-        "tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT, unix:PATH, http:// (event streams),\n"
-        "sockjs://HOST:PORT/PREFIX (or sockjss, by its websocket transport; sockjs+xhr and\n"
-        "sockjs+xhrs by requests alone),\n"
-        "stomp://HOST:PORT/DESTINATION, stomp+ws://HOST:PORT/PATH#/DESTINATION (any STOMP broker;\n"
-        "-H 'login: NAME' -H 'passcode: WORD').\n"
-        "\n"
-        "  -b, --binary            lines are sent as binary messages\n"
-        "  -r, --reconnect         come back when the connection is lost\n"
-        "  -w, --wait SECONDS      for answers after the end of the input (1)\n" CONNECTION_HELP);
+    puts("usage: madang cat [OPTIONS] URL\n"
+         "\n"
+         "Prints what comes and sends what is typed, a line a message; on Socket.IO\n"
+         "[\"event\",ARGS...] as JSON, or a text that becomes the argument of --event.\n" //
+         ADDRESS_HELP "\n"
+         "  -b, --binary, -r, --reconnect    lines go as binary; come back after a loss\n"
+         "  -n, --count N, --resume POS ends after N messages; begins behind that one\n"
+         "  -w, --wait S                for answers after the end of the input (1)\n"
+         "  -e, --event NAME, --ack, --answer JSON    Socket.IO: event for lines;\n"
+         "                              ask for acknowledgements; answer with that "
+         "array\n" CONNECTION_HELP);
     return EXIT_OK;
+}
+
+static int own_option(struct cat *c, int option, const char *value)
+{
+    switch (option) {
+    case 'b':
+        c->binary = true;
+        return EXIT_OK;
+    case 'r':
+        c->connection.options.reconnect = true;
+        return EXIT_OK;
+    case 'w':
+        return number_option("wait", value, 0, 86400, &c->wait_s);
+    case 'n':
+        return number_option("count", value, 1, 1000000000, &c->count);
+    case 'e':
+        c->connection.options.event = value;
+        return EXIT_OK;
+    case 'a':
+        c->ask = true;
+        return EXIT_OK;
+    case 'y':
+        c->answer = value;
+        return EXIT_OK;
+    case 'z':
+        c->connection.options.position = value;
+        return EXIT_OK;
+    default:
+        return connection_option(&c->connection, option, value);
+    }
 }
 
 static int parse(struct cat *c, int argc, char **argv)
@@ -176,19 +261,16 @@ static int parse(struct cat *c, int argc, char **argv)
                                             {"binary", no_argument, NULL, 'b'},
                                             {"reconnect", no_argument, NULL, 'r'},
                                             {"wait", required_argument, NULL, 'w'},
+                                            {"count", required_argument, NULL, 'n'},
+                                            {"event", required_argument, NULL, 'e'},
+                                            {"ack", no_argument, NULL, 'a'},
+                                            {"answer", required_argument, NULL, 'y'},
+                                            {"resume", required_argument, NULL, 'z'},
                                             {NULL, 0, NULL, 0}};
     int option, code = EXIT_OK;
     while (code == EXIT_OK &&
-           (option = getopt_long(argc, argv, "H:kqhbrw:", options, NULL)) != -1) {
-        if (option == 'b')
-            c->binary = true;
-        else if (option == 'r')
-            c->connection.options.reconnect = true;
-        else if (option == 'w')
-            code = number_option("wait", optarg, 0, 86400, &c->wait_s);
-        else
-            code = connection_option(&c->connection, option, optarg);
-    }
+           (option = getopt_long(argc, argv, "H:kqhbrw:n:e:", options, NULL)) != -1)
+        code = own_option(c, option, optarg);
     if (code == EXIT_OK && optind + 1 != argc)
         return usage_error("madang cat takes one address (madang cat --help)");
     c->connection.options.url = argv[optind];

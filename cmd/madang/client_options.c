@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static int add_header(struct connection *c, const char *line)
 {
@@ -67,6 +68,12 @@ int connection_option(struct connection *c, int option, const char *value)
         return EXIT_OK;
     case 1007:
         return set_timeout(c, value);
+    case 1008:
+        c->options.auth = value;
+        return EXIT_OK;
+    case 1009:
+        c->options.path = value;
+        return EXIT_OK;
     case 'q':
         c->quiet = true;
         return EXIT_OK;
@@ -75,16 +82,39 @@ int connection_option(struct connection *c, int option, const char *value)
     }
 }
 
+bool url_of(const char *url, const char *family)
+{
+    return strncasecmp(url, family, strlen(family)) == 0 && strcspn(url, ":") >= strlen(family);
+}
+
+static int unknown_scheme(const char *url)
+{
+    char name[32], list[512];
+    size_t len = 0;
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(url, ":"), url);
+    const char *near = nearest(name, madang_client_schemes());
+    if (near)
+        return usage_error("'%s': '%s' is no kind of address; did you mean %s%s?", url, name, near,
+                           url + strcspn(url, ":"));
+    list[0] = '\0';
+    for (const char *const *it = madang_client_schemes(); *it && len < sizeof list; it++)
+        len += (size_t)snprintf(list + len, sizeof list - len, "%s%s", len ? " " : "", *it);
+    return usage_error("'%s': '%s' is no kind of address; there are %s", url, name, list);
+}
+
 int url_error(const char *url, int err)
 {
+    if (err == MADANG_E_UNSUPPORTED && strstr(url, "://"))
+        return unknown_scheme(url);
+    if (err == MADANG_E_SYNTAX && !strstr(url, "://"))
+        return usage_error("'%s' is not an address; for a WebSocket it would be ws://%s, for text "
+                           "lines tcp://HOST:PORT (madang cat --help lists all kinds)",
+                           url, *url ? url : "HOST:PORT/PATH");
     if (err == MADANG_E_SYNTAX)
-        return usage_error("'%s' is not an address; ws://HOST:PORT/PATH, tcp://HOST:PORT, "
-                           "udp://HOST:PORT, unix:PATH or http://HOST/PATH is wanted",
-                           url);
-    if (err == MADANG_E_UNSUPPORTED)
-        return usage_error("'%s': this kind of address or proxy is not known; there are ws, wss, "
-                           "tcp, tls, udp, unix, http, https, sse, sockjs, sockjs+xhr",
-                           url);
+        return usage_error(
+            "'%s' cannot be used: HOST:PORT is wrong or missing, or there is a blank "
+            "in it (or --auth is not a JSON object, or --proxy no address)",
+            url);
     return usage_error("%s: %s", url, madang_strerror(err));
 }
 
@@ -100,6 +130,12 @@ void note(const struct connection *c, const char *fmt, ...)
     va_end(args);
 }
 
+void note_unsent(const struct connection *c, int err)
+{
+    note(c, "not sent: %s",
+         err == MADANG_E_UNSUPPORTED ? "this address does not take it" : madang_strerror(err));
+}
+
 void note_down(const struct connection *c, int code, const char *reason, int64_t retry_ms)
 {
     char number[16] = "";
@@ -109,20 +145,4 @@ void note_down(const struct connection *c, int code, const char *reason, int64_t
         note(c, "%s%s; again in %.1f s", reason, number, (double)retry_ms / 1000);
     else
         note(c, "%s%s", *reason ? reason : "closed", number);
-}
-
-bool is_stomp(const char *url)
-{
-    return strncmp(url, "stomp://", 8) == 0 || strncmp(url, "stomps://", 9) == 0 ||
-           strncmp(url, "stomp+", 6) == 0;
-}
-
-int stomp_destination(struct connection *c, const char *room)
-{
-    int n =
-        snprintf(c->room_text, sizeof c->room_text, "%s%s", *room == '/' ? "" : "/topic/", room);
-    if (n < 0 || (size_t)n >= sizeof c->room_text)
-        return usage_error("the room's name is too long");
-    c->options.destination = c->room_text;
-    return EXIT_OK;
 }

@@ -1,59 +1,95 @@
 /* madang pub: publishes to a room and waits until the server has taken it. */
-#include "v1.h"
+#include "rooms.h"
 #include <stdlib.h>
 #include <string.h>
 
 enum { ACK_WAIT_MS = 10000, IN_FLIGHT_MAX = 64 };
 
 struct pub {
+    struct rooms rooms; /* first: units come back with it */
     struct connection connection;
     struct madang_clients *clients;
-    struct madang_client *client; /* NULL: gone */
     const char *room, *event;
-    bool json, open, failed;
-    bool stomp; /* any STOMP broker: receipts instead of acknowledgements */
+    bool json, failed;
+    bool up, open; /* connected; and joined, where that is asked for */
+    bool silent;   /* no acknowledgements: what has left counts (STOMP: receipts) */
+    bool settled;  /* all that was to be published is */
     unsigned long sent, acked;
 };
 
-static void on_open(struct madang_client *client, const char *subprotocol, void *arg)
+static struct pub *pub_of(struct rooms *r)
 {
-    struct pub *p = arg;
-    (void)subprotocol;
-    p->open = p->stomp;
-    if (p->stomp)
-        return;
-    /* Publishing is a member's right. */
+    return (struct pub *)r;
+}
+
+/* Publishing is a member's right. */
+static void on_ready(struct rooms *r)
+{
+    struct pub *p = pub_of(r);
     json_t *join = json_object();
     json_object_set_new(join, "type", json_string("join"));
     json_object_set_new(join, "room", json_string(p->room));
     json_object_set_new(join, "id", json_string("join"));
-    if (v1_begin(client, p->connection.options.url) < 0 || v1_send(client, join) < 0)
+    p->failed = rooms_send(r, join) < 0;
+}
+
+static void on_open(struct madang_client *client, const char *subprotocol, void *arg)
+{
+    struct pub *p = arg;
+    (void)client;
+    (void)subprotocol;
+    p->up = true;
+    if (p->silent || p->rooms.speech == SPEECH_HTTP)
+        p->open = true;
+    else
+        rooms_begin(&p->rooms);
+}
+
+static void on_unit(struct rooms *r, const json_t *unit, const char *type, const char *text,
+                    size_t len)
+{
+    struct pub *p = pub_of(r);
+    (void)text;
+    (void)len;
+    if (strcmp(type, "joined") == 0) {
+        p->open = true;
+    } else if (strcmp(type, "ack") == 0) {
+        p->acked++;
+        if (!p->connection.quiet)
+            printf("%s:%lld\n", unit_text(unit, "epoch"),
+                   (long long)json_integer_value(json_object_get(unit, "seq")));
+    } else if (strcmp(type, "error") == 0) {
+        fprintf(stderr, "madang: not published: %s (%s)\n", unit_text(unit, "message"),
+                unit_text(unit, "code"));
         p->failed = true;
+    }
 }
 
 static void on_message(struct madang_client *client, const void *data, size_t len, bool binary,
                        void *arg)
 {
     struct pub *p = arg;
-    const char *type;
-    if (p->stomp)
-        return;
-    json_t *object = v1_read(data, len, &type);
     (void)client;
     (void)binary;
-    if (strcmp(type, "joined") == 0) {
-        p->open = true;
-    } else if (strcmp(type, "ack") == 0) {
-        p->acked++;
-        if (!p->connection.quiet)
-            printf("%s:%lld\n", v1_text(object, "epoch"),
-                   (long long)json_integer_value(json_object_get(object, "seq")));
-    } else if (strcmp(type, "error") == 0) {
-        fprintf(stderr, "madang: not published: %s (%s)\n", v1_text(object, "message"),
-                v1_text(object, "code"));
-        p->failed = true;
-    }
-    json_decref(object);
+    if (!p->silent)
+        rooms_message(&p->rooms, data, len);
+}
+
+static void on_event(struct madang_client *client, const struct madang_client_event *event,
+                     void *arg)
+{
+    struct pub *p = arg;
+    (void)client;
+    if (!p->silent)
+        rooms_event(&p->rooms, event);
+}
+
+static void on_unsent(struct madang_client *client, int err, void *arg)
+{
+    struct pub *p = arg;
+    (void)client;
+    fprintf(stderr, "madang: not published: %s\n", madang_strerror(err));
+    p->failed = true;
 }
 
 static void on_down(struct madang_client *client, int code, const char *reason, int64_t retry_ms,
@@ -62,66 +98,113 @@ static void on_down(struct madang_client *client, int code, const char *reason, 
     struct pub *p = arg;
     (void)client;
     (void)retry_ms;
-    if (p->acked < p->sent || !p->open)
+    if (!p->settled && !p->failed)
         fprintf(stderr, "madang: %s (%d)\n", *reason ? reason : "closed", code);
-    p->client = NULL;
+    p->rooms.client = NULL;
 }
 
-static const struct madang_client_handlers handlers = {on_open, on_message, NULL, on_down};
+static const struct madang_client_handlers handlers = {.on_open = on_open,
+                                                       .on_message = on_message,
+                                                       .on_down = on_down,
+                                                       .on_event = on_event,
+                                                       .on_unsent = on_unsent};
+
+/* Nobody answers: what is the most likely cause? */
+static bool nobody_answered(struct pub *p, const char *what)
+{
+    p->failed = true;
+    fprintf(stderr, "madang: no answer to %s in %d s%s\n", what, ACK_WAIT_MS / 1000,
+            p->rooms.speech == SPEECH_EVENTS
+                ? "; a server without madang's rooms takes plain events: leave --room away, name "
+                  "the event with --event"
+                : "; for a server without madang's rooms use madang cat");
+    return false;
+}
+
+static unsigned long outstanding(const struct pub *p)
+{
+    return p->silent ? madang_client_queued(p->rooms.client) : p->sent - p->acked;
+}
 
 /* Turns until at most `left` publications wait for their acknowledgement. */
 static bool wait_for(struct pub *p, unsigned long left)
 {
-    for (int idle = 0; p->client && !p->failed && p->sent - p->acked > left; idle++) {
-        unsigned long before = p->acked;
-        if (p->stomp)
-            p->acked = p->sent - madang_client_queued(p->client);
-        if (idle * 100 > ACK_WAIT_MS) {
-            fprintf(stderr, "madang: no acknowledgement in %d s\n", ACK_WAIT_MS / 1000);
-            return false;
-        }
+    unsigned long before = 0, now;
+    for (int idle = 0; p->rooms.client && !p->failed && (now = outstanding(p)) > left; idle++) {
+        if (now != before)
+            idle = 0;
+        before = now;
+        if (idle * 100 > ACK_WAIT_MS)
+            return nobody_answered(p, "what was published");
         if (madang_clients_step(p->clients, 100) < 0)
             return false;
-        if (p->acked != before)
-            idle = 0;
     }
-    return p->client && !p->failed;
+    return p->rooms.client && !p->failed;
 }
 
-static bool publish_stomp(struct pub *p, const char *text, size_t len)
+static bool wait_until_open(struct pub *p)
 {
-    int rc = madang_client_send(p->client, text, len, false);
-    if (rc < 0) {
-        fprintf(stderr, "madang: %s\n", madang_strerror(rc));
-        return false;
+    for (int idle = 0; p->rooms.client && !p->open && !p->failed; idle += p->up) {
+        if (idle * 100 > ACK_WAIT_MS)
+            return nobody_answered(p, "the join");
+        if (madang_clients_step(p->clients, 100) < 0)
+            return false;
     }
-    p->sent++;
-    return wait_for(p, IN_FLIGHT_MAX);
+    return p->open && p->rooms.client && !p->failed;
+}
+
+static json_t *payload_of(const struct pub *p, const char *text, size_t len)
+{
+    json_t *payload =
+        p->json ? json_loadb(text, len, JSON_DECODE_ANY, NULL) : json_stringn(text, len);
+    if (!payload)
+        fprintf(stderr, "madang: not %s: %.*s\n", p->json ? "JSON" : "UTF-8", (int)len, text);
+    return payload;
+}
+
+static int send_unit(struct pub *p, json_t *payload)
+{
+    json_t *unit = json_object();
+    json_object_set_new(unit, "type", json_string("publish"));
+    json_object_set_new(unit, "room", json_string(p->room));
+    json_object_set_new(unit, "id", json_integer((json_int_t)p->sent + 1));
+    json_object_set_new(unit, p->json ? "data" : "text", payload);
+    if (p->event)
+        json_object_set_new(unit, "event", json_string(p->event));
+    return rooms_send(&p->rooms, unit);
+}
+
+/* ["event",payload]: for a server that has events of its own. */
+static int send_event(struct pub *p, json_t *payload)
+{
+    json_t *event = json_array();
+    json_array_append_new(event, json_string(p->event ? p->event : "message"));
+    json_array_append_new(event, payload);
+    char *text = json_dumps(event, JSON_COMPACT);
+    int rc = text ? madang_client_emit(p->rooms.client, text, strlen(text), NULL, NULL)
+                  : MADANG_E_NO_MEMORY;
+    free(text);
+    json_decref(event);
+    return rc;
 }
 
 static bool publish(struct pub *p, const char *text, size_t len)
 {
-    if (p->stomp)
-        return publish_stomp(p, text, len);
-    json_t *object = json_object();
-    json_t *payload =
-        p->json ? json_loadb(text, len, JSON_DECODE_ANY, NULL) : json_stringn(text, len);
-    if (!payload) {
-        json_decref(object);
-        fprintf(stderr, "madang: not %s: %.*s\n", p->json ? "JSON" : "UTF-8", (int)len, text);
-        return false;
+    int rc;
+    if (p->rooms.speech == SPEECH_BODIES) {
+        rc = madang_client_send(p->rooms.client, text, len, false);
+    } else {
+        json_t *payload = payload_of(p, text, len);
+        if (!payload)
+            return false;
+        rc = p->silent ? send_event(p, payload) : send_unit(p, payload);
     }
-    json_object_set_new(object, "type", json_string("publish"));
-    json_object_set_new(object, "room", json_string(p->room));
-    json_object_set_new(object, "id", json_integer((json_int_t)p->sent + 1));
-    json_object_set_new(object, p->json ? "data" : "text", payload);
-    if (p->event)
-        json_object_set_new(object, "event", json_string(p->event));
-    int rc = v1_send(p->client, object);
-    if (rc < 0) {
+    if (rc == MADANG_E_SYNTAX)
+        fprintf(stderr, "madang: '%s' is a name that belongs to the protocol\n", p->event);
+    else if (rc < 0)
         fprintf(stderr, "madang: %s\n", madang_strerror(rc));
+    if (rc < 0)
         return false;
-    }
     p->sent++;
     return wait_for(p, IN_FLIGHT_MAX);
 }
@@ -149,8 +232,10 @@ static bool publish_words(struct pub *p, char **words)
     size_t len = 0;
     for (; *words; words++) {
         int n = snprintf(text + len, sizeof text - len, "%s%s", len ? " " : "", *words);
-        if (n < 0 || (size_t)n >= sizeof text - len)
-            return usage_error("the message is too long for a command line: use standard input");
+        if (n < 0 || (size_t)n >= sizeof text - len) {
+            usage_error("the message is too long for a command line: use standard input");
+            return false;
+        }
         len += (size_t)n;
     }
     return publish(p, text, len);
@@ -160,17 +245,28 @@ static int help(void)
 {
     puts("usage: madang pub [OPTIONS] --room ROOM URL [TEXT...]\n"
          "\n"
-         "Publishes the text, or each line of standard input, and prints EPOCH:SEQ of each.\n"
-         "URL: ws://HOST:PORT/ws/chat (or wss, tcp, tls, unix, sockjs, sockjs+xhr), or a STOMP "
-         "broker:\n"
-         "stomp://HOST:PORT or stomp+ws://HOST:PORT/PATH (stomps, stomp+wss), where ROOM is a\n"
-         "destination such as /queue/jobs; a name alone is a topic. Nothing is printed then.\n"
-         "Log in with -H 'login: NAME' -H 'passcode: WORD'.\n"
-         "\n"
-         "  -R, --room ROOM\n"
-         "  -e, --event NAME        default: message\n"
-         "  -j, --json              the text is JSON and goes as data\n" CONNECTION_HELP);
+         "Publishes the text, or each line of the input, and prints EPOCH:SEQ of each\n"
+         "(STOMP: nothing). Without --room: an event for any Socket.IO server.\n" //
+         ADDRESS_HELP "\n"
+         "  -R, --room ROOM             STOMP: a destination (/queue/jobs) or a topic\n"
+         "  -e, --event NAME            default: message\n"
+         "  -j, --json                  the text is JSON and goes as data\n" CONNECTION_HELP);
     return EXIT_OK;
+}
+
+static int set_address(struct pub *p, const char *url)
+{
+    const char *names[2] = {p->room, NULL};
+    enum speech speech = speech_of(url);
+    p->rooms =
+        (struct rooms){.speech = speech, .url = url, .on_unit = on_unit, .on_ready = on_ready};
+    p->silent = speech == SPEECH_BODIES || (speech == SPEECH_EVENTS && !p->room);
+    if (!p->room && speech != SPEECH_EVENTS)
+        return usage_error("madang pub needs --room ROOM for this address (madang pub --help)");
+    if (speech != SPEECH_BODIES && !p->connection.options.subprotocols)
+        p->connection.options.subprotocols = "madang.v1";
+    p->connection.options.send_only = true;
+    return rooms_address(&p->connection, url, names, ROOMS_PUBLISH);
 }
 
 static int parse(struct pub *p, int argc, char **argv)
@@ -181,7 +277,6 @@ static int parse(struct pub *p, int argc, char **argv)
                                             {"json", no_argument, NULL, 'j'},
                                             {NULL, 0, NULL, 0}};
     int option, code = EXIT_OK;
-    p->connection.options.subprotocols = "madang.v1";
     while (code == EXIT_OK &&
            (option = getopt_long(argc, argv, "H:kqhR:e:j", options, NULL)) != -1) {
         if (option == 'R')
@@ -193,18 +288,19 @@ static int parse(struct pub *p, int argc, char **argv)
         else
             code = connection_option(&p->connection, option, optarg);
     }
-    if (code == EXIT_OK && (optind >= argc || !p->room))
+    if (code == EXIT_OK && optind >= argc)
         return usage_error("madang pub takes --room and an address (madang pub --help)");
-    if (code != EXIT_OK)
-        return code;
-    p->connection.options.url = argv[optind];
-    p->stomp = is_stomp(argv[optind]);
-    if (p->stomp) {
-        p->connection.options.subprotocols = NULL;
-        p->connection.options.send_only = true;
-        code = stomp_destination(&p->connection, p->room);
-    }
-    return code;
+    return code == EXIT_OK ? set_address(p, argv[optind]) : code;
+}
+
+static int run(struct pub *p, char **words)
+{
+    bool good = wait_until_open(p) && (*words ? publish_words(p, words) : publish_lines(p));
+    p->settled = good && wait_for(p, 0);
+    if (p->rooms.client)
+        madang_client_close(p->rooms.client, 1000, "");
+    madang_clients_run(p->clients);
+    return p->settled ? EXIT_OK : EXIT_FAILED;
 }
 
 int cmd_pub(int argc, char **argv)
@@ -219,20 +315,8 @@ int cmd_pub(int argc, char **argv)
         return code;
     if (madang_clients_new(&p.clients) < 0)
         return usage_error("out of memory");
-    int rc = madang_client_open(p.clients, &p.connection.options, &handlers, &p, &p.client);
-    if (rc < 0) {
-        code = url_error(p.connection.options.url, rc);
-    } else {
-        while (p.client && !p.open && !p.failed && madang_clients_step(p.clients, -1) > 0)
-            ;
-        bool good = p.open && p.client && !p.failed &&
-                    (argv[optind + 1] ? publish_words(&p, argv + optind + 1) : publish_lines(&p));
-        good = good && wait_for(&p, 0);
-        if (p.client)
-            madang_client_close(p.client, 1000, "");
-        madang_clients_run(p.clients);
-        code = good ? EXIT_OK : EXIT_FAILED;
-    }
+    int rc = madang_client_open(p.clients, &p.connection.options, &handlers, &p, &p.rooms.client);
+    code = rc < 0 ? url_error(p.connection.options.url, rc) : run(&p, argv + optind + 1);
     madang_clients_free(p.clients);
     return code;
 }

@@ -1,5 +1,5 @@
 /* madang sub: prints what is said in rooms; comes back after a loss and asks for what it missed. */
-#include "v1.h"
+#include "rooms.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,123 +12,187 @@ struct room {
 };
 
 struct sub {
+    struct rooms rooms; /* first: units come back with it */
     struct connection connection;
-    struct madang_client *client; /* NULL: gone */
-    struct room rooms[ROOMS_MAX];
+    struct room list[ROOMS_MAX];
     size_t room_count;
-    long history, count; /* count: messages to print, 0: no end */
-    bool json, joins, done, was_open;
-    bool stomp; /* any STOMP broker: bodies */
+    long history, count; /* history: ROOMS_HISTORY or a number; count 0: no end */
+    const char *resume;  /* as it was given */
+    bool json, done, was_open, failed;
 };
+
+static struct sub *sub_of(struct rooms *r)
+{
+    return (struct sub *)r;
+}
 
 static json_t *join_request(const struct sub *s, const struct room *room)
 {
-    json_t *object = json_object(), *resume = json_object();
+    json_t *object = json_object();
     json_object_set_new(object, "type", json_string("join"));
     json_object_set_new(object, "room", json_string(room->name));
     json_object_set_new(object, "id", json_string(room->name));
     if (room->epoch[0]) {
+        json_t *resume = json_object();
         json_object_set_new(resume, "epoch", json_string(room->epoch));
         json_object_set_new(resume, "seq", json_integer(room->seq));
-        json_object_set(object, "resume", resume);
+        json_object_set_new(object, "resume", resume);
     } else if (s->history > 0) {
         json_object_set_new(object, "history", json_integer(s->history));
     }
-    json_decref(resume);
     return object;
+}
+
+static void on_ready(struct rooms *r)
+{
+    struct sub *s = sub_of(r);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < s->room_count; i++)
+        rc = rooms_send(r, join_request(s, &s->list[i]));
+    if (rc < 0)
+        note(&s->connection, "could not join: %s", madang_strerror(rc));
+}
+
+static bool joins(const struct sub *s)
+{
+    return s->rooms.speech == SPEECH_UNITS ||
+           (s->rooms.speech == SPEECH_EVENTS && s->room_count > 0);
 }
 
 static void on_open(struct madang_client *client, const char *subprotocol, void *arg)
 {
     struct sub *s = arg;
+    (void)client;
     (void)subprotocol;
     s->was_open = true;
     note(&s->connection, "connected");
-    if (!s->joins)
+    if (joins(s))
+        rooms_begin(&s->rooms);
+}
+
+static struct room *room_of(struct sub *s, const json_t *unit)
+{
+    for (size_t i = 0; i < s->room_count; i++) {
+        if (strcmp(s->list[i].name, unit_text(unit, "room")) == 0)
+            return &s->list[i];
+    }
+    return NULL;
+}
+
+static void remember(struct sub *s, const json_t *unit)
+{
+    struct room *room = room_of(s, unit);
+    if (!room || !*unit_text(unit, "epoch"))
         return;
-    int rc = v1_begin(client, s->connection.options.url);
-    for (size_t i = 0; rc == 0 && i < s->room_count; i++)
-        rc = v1_send(client, join_request(s, &s->rooms[i]));
-    if (rc < 0)
-        note(&s->connection, "could not join: %s", madang_strerror(rc));
+    snprintf(room->epoch, sizeof room->epoch, "%s", unit_text(unit, "epoch"));
+    room->seq = json_integer_value(json_object_get(unit, "seq"));
 }
 
-static bool asked_for_more(const struct sub *s, const json_t *joined)
+/* One more has been printed. */
+static void count_down(struct sub *s)
 {
-    for (size_t i = 0; i < s->room_count; i++) {
-        if (strcmp(s->rooms[i].name, v1_text(joined, "room")) == 0)
-            return s->rooms[i].epoch[0] != '\0';
-    }
-    return false;
-}
-
-static void remember(struct sub *s, const json_t *message)
-{
-    for (size_t i = 0; i < s->room_count; i++) {
-        struct room *room = &s->rooms[i];
-        if (strcmp(room->name, v1_text(message, "room")) != 0)
-            continue;
-        snprintf(room->epoch, sizeof room->epoch, "%s", v1_text(message, "epoch"));
-        room->seq = json_integer_value(json_object_get(message, "seq"));
-    }
-}
-
-static void show(struct sub *s, const void *data, size_t len, const json_t *message)
-{
-    if (s->json)
-        printf("%.*s\n", (int)len, (const char *)data);
-    else
-        v1_print(message);
     fflush(stdout);
     if (s->count > 0 && --s->count == 0) {
         s->done = true;
-        madang_client_close(s->client, 1000, "");
+        madang_client_close(s->rooms.client, 1000, "");
     }
 }
 
-static void show_body(struct sub *s, const void *data, size_t len)
+/* A line of text, or the bytes as they are. */
+static void show_text(struct sub *s, const void *data, size_t len)
 {
     fwrite(data, 1, len, stdout);
     putchar('\n');
-    fflush(stdout);
-    if (s->count > 0 && --s->count == 0) {
-        s->done = true;
-        madang_client_close(s->client, 1000, "");
+    count_down(s);
+}
+
+static void take_joined(struct sub *s, const json_t *unit)
+{
+    const struct room *room = room_of(s, unit);
+    bool asked = room && room->epoch[0];
+    note(&s->connection, "in %s%s", unit_text(unit, "room"),
+         asked && !json_is_true(json_object_get(unit, "recovered"))
+             ? "; what was said meanwhile could not all be recovered"
+             : "");
+    remember(s, unit);
+}
+
+static void on_unit(struct rooms *r, const json_t *unit, const char *type, const char *text,
+                    size_t len)
+{
+    struct sub *s = sub_of(r);
+    if (s->done)
+        return;
+    if (strcmp(type, "message") == 0) {
+        remember(s, unit);
+        if (s->json) {
+            show_text(s, text, len);
+        } else {
+            unit_print(unit);
+            count_down(s);
+        }
+    } else if (strcmp(type, "joined") == 0) {
+        take_joined(s, unit);
+    } else if (strcmp(type, "gap") == 0) {
+        note(&s->connection, "%s: some messages are missing", unit_text(unit, "room"));
+    } else if (strcmp(type, "error") == 0) {
+        fprintf(stderr, "madang: %s (%s)\n", unit_text(unit, "message"), unit_text(unit, "code"));
+        s->failed = true;
+        s->connection.quiet = true;
+        madang_client_close(r->client, 1000, "");
     }
+}
+
+/* {"type":"message","room":"/topic/x","text":"..."}: what is known of a STOMP message. */
+static void show_body(struct sub *s, const void *data, size_t len, bool binary)
+{
+    if (!s->json || binary) {
+        show_text(s, data, len);
+        return;
+    }
+    json_t *unit = json_object();
+    json_object_set_new(unit, "type", json_string("message"));
+    json_object_set_new(unit, "room", json_string(s->list[0].name));
+    json_object_set_new(unit, "text", json_stringn(data, len));
+    char *text = json_dumps(unit, JSON_COMPACT);
+    json_decref(unit);
+    if (text)
+        show_text(s, text, strlen(text));
+    free(text);
 }
 
 static void on_message(struct madang_client *client, const void *data, size_t len, bool binary,
                        void *arg)
 {
     struct sub *s = arg;
-    const char *type;
-    if (s->stomp) {
-        if (!s->done)
-            show_body(s, data, len);
-        return;
-    }
-    json_t *object = v1_read(data, len, &type);
     (void)client;
-    (void)binary;
-    if (s->done) {
-        json_decref(object);
-        return;
-    }
-    if (strcmp(type, "message") == 0) {
-        remember(s, object);
-        show(s, data, len, object);
-    } else if (strcmp(type, "joined") == 0) {
-        note(&s->connection, "in %s%s", v1_text(object, "room"),
-             asked_for_more(s, object) && !json_is_true(json_object_get(object, "recovered"))
-                 ? "; what was said meanwhile could not all be recovered"
-                 : "");
-        remember(s, object);
-    } else if (strcmp(type, "gap") == 0) {
-        note(&s->connection, "%s: some messages are missing", v1_text(object, "room"));
-    } else if (strcmp(type, "error") == 0) {
-        note(&s->connection, "%s (%s)", v1_text(object, "message"), v1_text(object, "code"));
-    }
-    json_decref(object);
+    if (s->rooms.speech != SPEECH_BODIES)
+        rooms_message(&s->rooms, data, len);
+    else if (!s->done)
+        show_body(s, data, len, binary);
+}
+
+static void on_event(struct madang_client *client, const struct madang_client_event *event,
+                     void *arg)
+{
+    struct sub *s = arg;
+    (void)client;
+    if (joins(s))
+        rooms_event(&s->rooms, event);
+    else if (!s->done)
+        show_text(s, event->json, event->len);
+}
+
+/* Where to go on the next time. */
+static void tell_position(struct sub *s)
+{
+    const struct room *room = &s->list[0];
+    const char *position = madang_client_position(s->rooms.client);
+    if (*position)
+        note(&s->connection, "to go on from here: --resume %s", position);
+    else if (s->room_count == 1 && room->epoch[0])
+        note(&s->connection, "to go on from here: --resume %s:%lld", room->epoch,
+             (long long)room->seq);
 }
 
 static void on_down(struct madang_client *client, int code, const char *reason, int64_t retry_ms,
@@ -138,43 +202,28 @@ static void on_down(struct madang_client *client, int code, const char *reason, 
     (void)client;
     if (!s->done)
         note_down(&s->connection, code, reason, retry_ms);
-    if (retry_ms < 0)
-        s->client = NULL;
+    if (retry_ms >= 0)
+        return;
+    tell_position(s);
+    s->rooms.client = NULL;
 }
 
-static const struct madang_client_handlers handlers = {on_open, on_message, NULL, on_down};
+static const struct madang_client_handlers handlers = {
+    .on_open = on_open, .on_message = on_message, .on_down = on_down, .on_event = on_event};
 
 static int help(void)
 {
     puts("usage: madang sub [OPTIONS] --room ROOM [--room ROOM...] URL\n"
-         "       madang sub [OPTIONS] http://HOST:PORT/sse?room=ROOM\n"
-         "       madang sub [OPTIONS] --room DESTINATION stomp://HOST:PORT\n"
          "\n"
-         "Prints what is said in rooms, and comes back by itself with nothing missing.\n"
-         "URL: ws://HOST:PORT/ws/chat (or wss, tcp, tls, unix, sockjs, sockjs+xhr), or an event "
-         "stream. With a "
-         "STOMP\n"
-         "broker (stomp, stomps, stomp+ws, stomp+wss) the bodies are printed; see madang pub.\n"
-         "\n"
-         "  -R, --room ROOM         may be repeated\n"
-         "  -j, --json              whole objects, one a line\n"
-         "  -n, --count N           ends after N messages\n"
-         "      --history N         begins with the last N\n"
-         "      --resume EPOCH:SEQ  begins behind that message (one room)\n"
-         "      --once              ends when the connection is lost\n" CONNECTION_HELP);
+         "Prints what is said in rooms; comes back by itself, with nothing missing. No\n"
+         "--room: what the URL names (sse, poll, stomp), or any server's events (sio).\n" //
+         ADDRESS_HELP "\n"
+         "  -R, --room ROOM             may be repeated; STOMP: a destination or a topic\n"
+         "  -j, --json                  whole objects, one a line\n"
+         "  -n, --count N               ends after N messages\n"
+         "  --history N, --resume POS   begins with the last N; behind that EPOCH:SEQ\n"
+         "  --once                      ends when the connection is lost\n" CONNECTION_HELP);
     return EXIT_OK;
-}
-
-static int set_resume(struct sub *s, const char *token)
-{
-    const char *colon = strchr(token, ':');
-    char *end;
-    if (!colon || (size_t)(colon - token) >= sizeof s->rooms[0].epoch)
-        return usage_error("--resume takes EPOCH:SEQ, not '%s'", token);
-    snprintf(s->rooms[0].epoch, sizeof s->rooms[0].epoch, "%.*s", (int)(colon - token), token);
-    s->rooms[0].seq = strtoll(colon + 1, &end, 10);
-    return *end || end == colon + 1 ? usage_error("--resume takes EPOCH:SEQ, not '%s'", token)
-                                    : EXIT_OK;
 }
 
 static int own_option(struct sub *s, int option, const char *value)
@@ -183,7 +232,7 @@ static int own_option(struct sub *s, int option, const char *value)
     case 'R':
         if (s->room_count == ROOMS_MAX)
             return usage_error("more than %d rooms", ROOMS_MAX);
-        s->rooms[s->room_count++].name = value;
+        s->list[s->room_count++].name = value;
         return EXIT_OK;
     case 'j':
         s->json = true;
@@ -193,13 +242,52 @@ static int own_option(struct sub *s, int option, const char *value)
     case 'y':
         return number_option("history", value, 0, 1000000, &s->history);
     case 'z':
-        return set_resume(s, value);
+        s->resume = value;
+        return EXIT_OK;
     case 'o':
         s->connection.options.reconnect = false;
         return EXIT_OK;
     default:
         return connection_option(&s->connection, option, value);
     }
+}
+
+/* Of a room that is joined; streams, polls and STOMP take it as it is. */
+static int set_resume(struct sub *s)
+{
+    const char *colon = strchr(s->resume, ':');
+    char *end = NULL;
+    struct room *room = &s->list[0];
+    if (!joins(s)) {
+        s->connection.options.position = s->resume;
+        return EXIT_OK;
+    }
+    if (s->room_count != 1)
+        return usage_error("--resume is for one room");
+    if (colon)
+        room->seq = strtoll(colon + 1, &end, 10);
+    if (!colon || *end || end == colon + 1 || (size_t)(colon - s->resume) >= sizeof room->epoch)
+        return usage_error("--resume takes EPOCH:SEQ, not '%s'", s->resume);
+    snprintf(room->epoch, sizeof room->epoch, "%.*s", (int)(colon - s->resume), s->resume);
+    return EXIT_OK;
+}
+
+static int set_address(struct sub *s, const char *url)
+{
+    const char *names[ROOMS_MAX + 1] = {NULL};
+    for (size_t i = 0; i < s->room_count; i++)
+        names[i] = s->list[i].name;
+    s->rooms = (struct rooms){
+        .speech = speech_of(url), .url = url, .on_unit = on_unit, .on_ready = on_ready};
+    if (s->rooms.speech == SPEECH_BODIES && s->room_count > 1)
+        return usage_error("madang sub takes one --room for a STOMP broker");
+    if (s->rooms.speech == SPEECH_UNITS && s->room_count == 0)
+        return usage_error("madang sub needs --room ROOM for this address");
+    if (s->rooms.speech != SPEECH_BODIES)
+        s->connection.options.subprotocols =
+            s->connection.options.subprotocols ? s->connection.options.subprotocols : "madang.v1";
+    int code = rooms_address(&s->connection, url, names, s->history);
+    return code == EXIT_OK && s->resume ? set_resume(s) : code;
 }
 
 static int parse(struct sub *s, int argc, char **argv)
@@ -213,7 +301,6 @@ static int parse(struct sub *s, int argc, char **argv)
                                             {"once", no_argument, NULL, 'o'},
                                             {NULL, 0, NULL, 0}};
     int option, code = EXIT_OK;
-    s->connection.options.subprotocols = "madang.v1";
     s->connection.options.reconnect = true;
     while (code == EXIT_OK && (option = getopt_long(argc, argv, "H:kqhR:jn:", options, NULL)) != -1)
         code = own_option(s, option, optarg);
@@ -221,26 +308,12 @@ static int parse(struct sub *s, int argc, char **argv)
         return code;
     if (optind + 1 != argc)
         return usage_error("madang sub takes one address (madang sub --help)");
-    const char *url = argv[optind];
-    s->connection.options.url = url;
-    s->stomp = is_stomp(url);
-    if (s->stomp && s->room_count != 1)
-        return usage_error("madang sub takes one --room for a STOMP broker");
-    if (s->stomp) {
-        s->connection.options.subprotocols = NULL;
-        return stomp_destination(&s->connection, s->rooms[0].name);
-    }
-    s->joins = strncmp(url, "http", 4) != 0 && strncmp(url, "sse", 3) != 0;
-    if (s->joins && s->room_count == 0)
-        return usage_error("madang sub needs --room ROOM for this address");
-    if (s->rooms[0].epoch[0] && s->room_count != 1)
-        return usage_error("--resume is for one room");
-    return EXIT_OK;
+    return set_address(s, argv[optind]);
 }
 
 int cmd_sub(int argc, char **argv)
 {
-    struct sub s = {.history = 0};
+    struct sub s = {.history = ROOMS_HISTORY};
     struct madang_clients *clients;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
@@ -251,13 +324,14 @@ int cmd_sub(int argc, char **argv)
         return code;
     if (madang_clients_new(&clients) < 0)
         return usage_error("out of memory");
-    int rc = madang_client_open(clients, &s.connection.options, &handlers, &s, &s.client);
+    int rc = madang_client_open(clients, &s.connection.options, &handlers, &s, &s.rooms.client);
     if (rc < 0)
         code = url_error(s.connection.options.url, rc);
     else
-        code = madang_clients_run(clients) < 0 || (s.count > 0 && !s.done) || !s.was_open
-                   ? EXIT_FAILED
-                   : EXIT_OK;
+        code =
+            madang_clients_run(clients) < 0 || (s.count > 0 && !s.done) || !s.was_open || s.failed
+                ? EXIT_FAILED
+                : EXIT_OK;
     madang_clients_free(clients);
     return code;
 }

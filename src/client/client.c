@@ -1,6 +1,7 @@
 /* A client's life: connect, open, messages, loss, back-off, once more; and the queue of what is to
  * be sent meanwhile. */
 #include "client/client.h"
+#include "codec/sio.h"
 #include "codec/ws.h"
 #include "transport/tcp.h"
 #include <errno.h>
@@ -13,6 +14,7 @@ enum {
     CONNECT_MS = 10000,
     LINE_MAX_BYTES = 65536,
     BUFFER_MAX_BYTES = 1 << 20,
+    POSITION_MAX = 16384, /* it goes into a request's line or headers */
     LINGER_S = 1
 };
 
@@ -58,6 +60,9 @@ static void free_texts(struct madang_client_options *o)
     free((void *)(uintptr_t)o->origin);
     free((void *)(uintptr_t)o->headers);
     free((void *)(uintptr_t)o->destination);
+    free((void *)(uintptr_t)o->path);
+    free((void *)(uintptr_t)o->auth);
+    free((void *)(uintptr_t)o->event);
 }
 
 static void free_client(struct mdg_loop *loop, void *arg)
@@ -65,13 +70,15 @@ static void free_client(struct mdg_loop *loop, void *arg)
     struct madang_client *c = arg;
     (void)loop;
     free_queue(c);
+    mdg_client_acks_free(c);
+    mdg_buf_fini(&c->position);
+    free(c->sio_namespace);
     mdg_tls_context_unref(c->tls);
     free((void *)(uintptr_t)c->stomp_headers);
     free_texts(&c->options);
     free(c);
 }
 
-/* Lets go of whatever the present attempt has. */
 /* A link that outlives its client by its closing handshake has nobody to tell. */
 static int nobody_reads(struct mdg_link *l, struct mdg_input in, bool binary)
 {
@@ -91,6 +98,7 @@ static void nobody_waits(struct mdg_link *l, int code, struct mdg_slice reason)
 
 static const struct mdg_link_user nobody_linked = {nobody_reads, nobody_writes, nobody_waits};
 
+/* Lets go of whatever the present attempt has. */
 static void drop_connection(struct madang_client *c)
 {
     mdg_timer_stop(c->clients->loop, &c->timer);
@@ -107,9 +115,10 @@ static void drop_connection(struct madang_client *c)
     c->stream = NULL;
     c->link = NULL;
     mdg_client_http_free(c);
-    mdg_client_udp_free(c);
-    mdg_client_xhr_free(c);
-    mdg_client_stomp_free(c);
+    if (c->carrier->free)
+        c->carrier->free(c);
+    if (c->protocol->free)
+        c->protocol->free(c);
 }
 
 /* Doubles from the shortest wait, and is spread over its upper half, so that a thousand clients of
@@ -134,6 +143,10 @@ void mdg_client_down(struct madang_client *c, int code, const char *reason)
     snprintf(copy, sizeof copy, "%s", reason);
     if (c->state == MDG_CLIENT_ENDED)
         return;
+    if (c->state == MDG_CLIENT_ENDING) { /* we said goodbye: that was the reason */
+        code = c->end_code;
+        snprintf(copy, sizeof copy, "%s", c->end_reason);
+    }
     drop_connection(c);
     bool again = c->options.reconnect && !c->closing &&
                  (c->options.attempts_max == 0 || c->failures + 1 < c->options.attempts_max);
@@ -142,15 +155,29 @@ void mdg_client_down(struct madang_client *c, int code, const char *reason)
         c->failures++;
         c->state = MDG_CLIENT_WAITING;
         mdg_timer_start(c->clients->loop, &c->timer, wait);
+        mdg_client_acks_lost(c, false);
         c->handlers->on_down(c, code, copy, wait, c->arg);
         return;
     }
     c->state = MDG_CLIENT_ENDED;
     mdg_list_remove(&c->node);
     c->clients->count--;
+    mdg_client_acks_lost(c, true);
     c->handlers->on_down(c, code, copy, -1, c->arg);
     c->free_later = (struct mdg_defer){.fn = free_client, .arg = c};
     mdg_loop_dispose(c->clients->loop, &c->free_later);
+}
+
+void mdg_client_lost(struct madang_client *c, int err)
+{
+    mdg_client_down(c, MDG_CLOSE_ABNORMAL,
+                    err < 0 ? mdg_strerror(err) : "the server closed the connection");
+}
+
+void mdg_client_refused(struct madang_client *c, int code, const char *reason)
+{
+    c->closing = true;
+    mdg_client_down(c, code, reason);
 }
 
 void mdg_client_message(struct madang_client *c, struct mdg_slice data, bool binary)
@@ -158,7 +185,23 @@ void mdg_client_message(struct madang_client *c, struct mdg_slice data, bool bin
     c->handlers->on_message(c, data.len ? (const void *)data.data : "", data.len, binary, c->arg);
 }
 
-static const char *connect_error(const struct madang_client *c, int err)
+void mdg_client_remember(struct madang_client *c, struct mdg_slice position)
+{
+    mdg_buf_consume(&c->position, c->position.len);
+    if (mdg_buf_reserve(&c->position, position.len + 1) < 0)
+        return;
+    if (position.len)
+        memcpy(c->position.data, position.data, position.len);
+    c->position.data[position.len] = '\0';
+    c->position.len = position.len + 1;
+}
+
+const char *mdg_client_position(const struct madang_client *c)
+{
+    return c->position.len ? (const char *)c->position.data : "";
+}
+
+const char *mdg_client_connect_error(const struct madang_client *c, int err)
 {
     if (err == MDG_E_NOT_FOUND)
         return "there is no such host";
@@ -173,53 +216,80 @@ static int on_input(struct mdg_link *l, struct mdg_input in, bool binary)
     struct madang_client *c = l->user_arg;
     if (!in.data && in.len == 0 && c->url.kind == MDG_CLIENT_LINES)
         return 0; /* a line over the limit */
-    if (c->stomp)
-        return mdg_client_stomp_input(c, in);
-    if (c->url.sockjs)
-        return mdg_client_sockjs_input(c, in);
+    if (c->protocol->input)
+        return c->protocol->input(c, in, binary);
     mdg_client_message(c, mdg_slice(in.data, in.len), binary);
     return 0;
 }
 
-static int send_now(struct madang_client *c, struct mdg_slice data, bool binary)
+int mdg_client_carry(struct madang_client *c, struct mdg_slice data, bool binary)
 {
-    struct mdg_unit_meta meta = {.binary = binary, .compress = true};
-    if (c->udp)
-        return mdg_client_udp_send(c, data);
-    if (c->stomp)
-        return mdg_client_stomp_send(c, data, binary);
-    if (c->xhr)
-        return mdg_client_xhr_send(c, data);
-    if (c->link && c->url.sockjs)
-        return mdg_client_sockjs_send(c, data);
+    const struct mdg_unit_meta meta = {.binary = binary, .compress = true};
+    if (c->carrier->send)
+        return c->carrier->send(c, data, binary);
     return c->link ? mdg_link_send_unit(c->link, data, &meta) : MDG_E_UNSUPPORTED;
+}
+
+static int send_now(struct madang_client *c, const struct mdg_client_out *out)
+{
+    if (c->protocol->send)
+        return c->protocol->send(c, out);
+    return mdg_client_carry(c, out->data, out->binary);
+}
+
+static uint32_t end_ms(const struct madang_client *c)
+{
+    return c->carrier->end_ms ? c->carrier->end_ms(c) : 0;
 }
 
 static void end_soon(struct madang_client *c)
 {
     c->state = MDG_CLIENT_ENDING;
-    mdg_timer_start(c->clients->loop, &c->timer, mdg_client_xhr_end_ms(c));
+    mdg_timer_start(c->clients->loop, &c->timer, end_ms(c));
 }
 
-static void say_goodbye(struct madang_client *c)
+static void leave(struct madang_client *c)
 {
+    if (c->protocol->goodbye)
+        c->protocol->goodbye(c);
     if (c->link)
         mdg_link_close(c->link, c->end_code, mdg_slice_str(c->end_reason));
     else
         end_soon(c);
 }
 
+static void say_goodbye(struct madang_client *c)
+{
+    uint32_t wait = c->protocol->linger_ms ? c->protocol->linger_ms(c) : 0;
+    if (wait)
+        mdg_timer_start(c->clients->loop, &c->timer, wait);
+    else
+        leave(c);
+}
+
+/* It was buffered, and now nobody can take it. */
+static void unsent(struct madang_client *c, const struct mdg_client_out *out, int err)
+{
+    mdg_client_ack_drop(c, out->ack);
+    if (c->handlers->on_unsent)
+        c->handlers->on_unsent(c, err, c->arg);
+}
+
 static void flush(struct madang_client *c)
 {
+    if (c->protocol->pay && c->protocol->pay(c) < 0)
+        return;
     while (c->queue && c->state == MDG_CLIENT_OPEN) {
         struct mdg_client_waiting *m = c->queue;
-        int rc = send_now(c, mdg_slice(m->data, m->len), m->binary);
+        int rc = send_now(c, &m->out);
         if (rc == MDG_E_FULL || rc == MDG_E_CLOSED || rc == MDG_E_NO_MEMORY)
             return;
         c->queue = m->next;
         if (!c->queue)
             c->queue_end = &c->queue;
-        c->queued -= m->len;
+        c->queued -= m->out.data.len;
+        if (rc < 0)
+            unsent(c, &m->out, rc);
         free(m);
     }
     if (c->state != MDG_CLIENT_OPEN)
@@ -236,7 +306,7 @@ void mdg_client_sent(struct madang_client *c)
 {
     if (c->state == MDG_CLIENT_OPEN)
         flush(c);
-    else if (c->state == MDG_CLIENT_ENDING && mdg_client_xhr_end_ms(c) == 0)
+    else if (c->state == MDG_CLIENT_ENDING && end_ms(c) == 0)
         mdg_client_down(c, c->end_code, c->end_reason);
 }
 
@@ -259,21 +329,27 @@ static void on_close(struct mdg_link *l, int code, struct mdg_slice reason)
     }
     if (!text[0])
         snprintf(text, sizeof text, "%s",
-                 code == MDG_CLOSE_ABNORMAL ? "the connection was lost" : "closed by the server");
+                 code == MDG_CLOSE_ABNORMAL ? "the connection was lost"
+                 : c->closing               ? "closed"
+                                            : "closed by the server");
     mdg_client_down(c, code, text);
 }
 
 const struct mdg_link_user mdg_client_link_user = {on_input, on_writable, on_close};
 
-void mdg_client_opened(struct madang_client *c, const char *subprotocol)
+void mdg_client_carried(struct madang_client *c, const char *subprotocol)
 {
-    if (c->url.stomp && !c->stomp) { /* the carrier is there; STOMP's own greeting follows */
-        int rc = mdg_client_stomp_start(c);
-        if (rc < 0)
-            mdg_client_down(c, MDG_CLOSE_ABNORMAL,
-                            rc == MDG_E_SYNTAX ? "no destination was named" : mdg_strerror(rc));
+    if (!c->protocol->start) {
+        mdg_client_opened(c, subprotocol);
         return;
     }
+    int rc = c->protocol->start(c);
+    if (rc < 0)
+        mdg_client_down(c, MDG_CLOSE_ABNORMAL, mdg_strerror(rc));
+}
+
+void mdg_client_opened(struct madang_client *c, const char *subprotocol)
+{
     mdg_timer_stop(c->clients->loop, &c->timer);
     c->state = MDG_CLIENT_OPEN;
     c->failures = 0;
@@ -283,34 +359,65 @@ void mdg_client_opened(struct madang_client *c, const char *subprotocol)
     flush(c);
 }
 
-static int open_lines(struct madang_client *c)
+/* What moves the bytes takes the stream over. */
+static int carried_by(struct madang_client *c, int rc)
 {
-    static const struct mdg_tcp_config config = {LINE_MAX_BYTES, BUFFER_MAX_BYTES, LINGER_S};
-    int rc = mdg_tcp_line_accept(c->stream, &config, &mdg_client_link_user, c, &c->link);
     if (rc < 0)
         return rc;
     c->stream = NULL;
-    mdg_client_opened(c, "");
+    mdg_client_carried(c, "");
     return 0;
 }
+
+static const struct mdg_tcp_config tcp_config = {LINE_MAX_BYTES, BUFFER_MAX_BYTES, LINGER_S};
+
+static int open_lines(struct madang_client *c)
+{
+    return carried_by(
+        c, mdg_tcp_line_accept(c->stream, &tcp_config, &mdg_client_link_user, c, &c->link));
+}
+
+static int open_bytes(struct madang_client *c)
+{
+    return carried_by(
+        c, mdg_tcp_bytes_accept(c->stream, &tcp_config, &mdg_client_link_user, c, &c->link));
+}
+
+static const struct mdg_client_carrier carrier_lines = {.connected = open_lines};
+static const struct mdg_client_carrier carrier_bytes = {.connected = open_bytes};
+
+static const struct mdg_client_carrier *const carriers[MDG_CLIENT_KINDS] = {
+    [MDG_CLIENT_WS] = &mdg_client_carrier_ws,
+    [MDG_CLIENT_LINES] = &carrier_lines,
+    [MDG_CLIENT_BYTES] = &carrier_bytes,
+    [MDG_CLIENT_UDP] = &mdg_client_carrier_udp,
+    [MDG_CLIENT_HTTP] = &mdg_client_carrier_http,
+    [MDG_CLIENT_POLL] = &mdg_client_carrier_poll,
+    [MDG_CLIENT_XHR] = &mdg_client_carrier_xhr,
+    [MDG_CLIENT_EIO_POLL] = &mdg_client_carrier_eio_poll,
+};
+
+static const struct mdg_client_protocol protocol_none = {.start = NULL};
+
+static const struct mdg_client_protocol *const protocols[MDG_CLIENT_LAYERS] = {
+    [MDG_CLIENT_NONE] = &protocol_none,
+    [MDG_CLIENT_SOCKJS] = &mdg_client_protocol_sockjs,
+    [MDG_CLIENT_STOMP] = &mdg_client_protocol_stomp,
+    [MDG_CLIENT_EIO] = &mdg_client_protocol_eio,
+    [MDG_CLIENT_SIO] = &mdg_client_protocol_sio,
+};
 
 static void on_connected(void *arg, int err, struct mdg_stream *s)
 {
     struct madang_client *c = arg;
     c->connect = NULL;
     if (err < 0) {
-        mdg_client_down(c, MDG_CLOSE_ABNORMAL, connect_error(c, err));
+        mdg_client_down(c, MDG_CLOSE_ABNORMAL, mdg_client_connect_error(c, err));
         return;
     }
     c->stream = s;
     c->state = MDG_CLIENT_OPENING;
-    int rc = 0;
-    if (c->url.kind == MDG_CLIENT_STOMP)
-        mdg_client_opened(c, "");
-    else if (c->url.kind == MDG_CLIENT_XHR)
-        rc = mdg_client_xhr_start(c);
-    else
-        rc = c->url.kind == MDG_CLIENT_LINES ? open_lines(c) : mdg_client_http_start(c);
+    int rc = c->carrier->connected(c);
     if (rc < 0)
         mdg_client_down(c, MDG_CLOSE_ABNORMAL, mdg_strerror(rc));
 }
@@ -335,8 +442,8 @@ int mdg_client_connect(struct madang_client *c, const struct mdg_stream_user *us
 
 static int start_connecting(struct madang_client *c)
 {
-    if (c->url.kind == MDG_CLIENT_UDP)
-        return mdg_client_udp_start(c);
+    if (c->carrier->start)
+        return c->carrier->start(c);
     return mdg_client_connect(c, &mdg_client_http_user, c, on_connected, c, &c->connect);
 }
 
@@ -359,6 +466,8 @@ static void on_timer(struct mdg_timer *t, void *arg)
         mdg_client_down(c, c->end_code, c->end_reason);
     else if (c->state != MDG_CLIENT_OPEN)
         mdg_client_down(c, MDG_CLOSE_ABNORMAL, "no answer in time");
+    else if (c->closing)
+        leave(c);
 }
 
 /* Making one. */
@@ -402,21 +511,15 @@ static int copy_options(struct madang_client *c, const struct madang_client_opti
     c->options.origin = copy_text(o->origin, &failed);
     c->options.headers = copy_headers(o->headers, &failed);
     c->options.destination = copy_text(o->destination, &failed);
+    c->options.path = copy_text(o->path, &failed);
+    c->options.auth = copy_text(o->auth, &failed);
+    c->options.event = copy_text(o->event, &failed);
+    c->options.position = NULL;
     c->options.ca_file = c->options.proxy = NULL;
     if (!c->options.buffer_bytes_max)
         c->options.buffer_bytes_max = BUFFER_MAX_BYTES;
     if (!c->options.connect_timeout_ms)
         c->options.connect_timeout_ms = CONNECT_MS;
-    return failed ? MDG_E_NO_MEMORY : 0;
-}
-
-static int prepare_stomp(struct madang_client *c)
-{
-    bool failed = false;
-    c->stomp_headers = c->options.headers;
-    c->options.headers = NULL;
-    if (!c->options.subprotocols)
-        c->options.subprotocols = copy_text("v12.stomp,v11.stomp,v10.stomp", &failed);
     return failed ? MDG_E_NO_MEMORY : 0;
 }
 
@@ -440,8 +543,7 @@ static const char *environment_proxy(const struct mdg_client_url *u)
 
 static int choose_proxy(struct madang_client *c, const char *wish)
 {
-    bool web = c->url.kind == MDG_CLIENT_WS || c->url.kind == MDG_CLIENT_HTTP ||
-               c->url.kind == MDG_CLIENT_XHR;
+    bool web = c->url.kind != MDG_CLIENT_LINES && c->url.kind != MDG_CLIENT_BYTES;
     const char *proxy = wish ? wish : web ? environment_proxy(&c->url) : NULL;
     if (!proxy || !*proxy || c->url.kind == MDG_CLIENT_UDP || c->url.unix_path[0])
         return 0;
@@ -478,6 +580,16 @@ static int choose_tls(struct madang_client *c, const struct madang_client_option
     return 0;
 }
 
+static int prepare(struct madang_client *c, const struct madang_client_options *o)
+{
+    int rc = c->carrier->prepare ? c->carrier->prepare(c) : 0;
+    if (rc == 0 && c->protocol->prepare)
+        rc = c->protocol->prepare(c);
+    if (rc == 0 && o->position)
+        mdg_client_remember(c, mdg_slice_str(o->position));
+    return rc;
+}
+
 int madang_client_open(struct madang_clients *clients, const struct madang_client_options *options,
                        const struct madang_client_handlers *handlers, void *arg,
                        struct madang_client **out)
@@ -490,13 +602,14 @@ int madang_client_open(struct madang_clients *clients, const struct madang_clien
     c->arg = arg;
     c->queue_end = &c->queue;
     mdg_timer_init(&c->timer, on_timer, c);
+    mdg_buf_init(&c->position, POSITION_MAX);
     int rc = copy_options(c, options);
     if (rc == 0)
         rc = options->url ? mdg_client_url_parse(&c->url, options->url) : MDG_E_SYNTAX;
-    if (rc == 0 && c->url.sockjs)
-        rc = mdg_client_sockjs_target(c);
-    if (rc == 0 && c->url.stomp)
-        rc = prepare_stomp(c);
+    c->carrier = carriers[c->url.kind];
+    c->protocol = protocols[c->url.layer];
+    if (rc == 0)
+        rc = prepare(c, options);
     if (rc == 0)
         rc = choose_proxy(c, options->proxy);
     if (rc == 0)
@@ -514,39 +627,79 @@ int madang_client_open(struct madang_clients *clients, const struct madang_clien
     return 0;
 }
 
-int madang_client_send(struct madang_client *c, const void *data, size_t len, bool binary)
+static int put_off(struct madang_client *c, const struct mdg_client_out *out)
 {
-    if (c->closing || c->state == MDG_CLIENT_ENDED)
-        return MDG_E_CLOSED;
-    if (c->url.kind == MDG_CLIENT_HTTP || (binary && c->url.kind == MDG_CLIENT_LINES))
-        return MDG_E_UNSUPPORTED;
-    if (c->state == MDG_CLIENT_OPEN && !c->queue) {
-        int rc = send_now(c, mdg_slice(data, len), binary);
-        if (rc != MDG_E_FULL)
-            return rc;
-    }
-    if (c->queued + len > c->options.buffer_bytes_max)
+    if (c->queued + out->data.len > c->options.buffer_bytes_max)
         return MDG_E_FULL;
-    struct mdg_client_waiting *m = malloc(sizeof *m + len);
+    struct mdg_client_waiting *m = malloc(sizeof *m + out->data.len);
     if (!m)
         return MDG_E_NO_MEMORY;
-    *m = (struct mdg_client_waiting){.len = len, .binary = binary};
-    if (len)
-        memcpy(m->data, data, len);
+    *m = (struct mdg_client_waiting){.out = *out};
+    m->out.data.data = (const uint8_t *)(m + 1);
+    if (out->data.len)
+        memcpy(m + 1, out->data.data, out->data.len);
     *c->queue_end = m;
     c->queue_end = &m->next;
-    c->queued += len;
+    c->queued += out->data.len;
     c->drained_owed = true;
     return 0;
 }
 
+/* Now, or when there is a connection and room. */
+static int submit(struct madang_client *c, const struct mdg_client_out *out)
+{
+    if (c->closing || c->state == MDG_CLIENT_ENDED)
+        return MDG_E_CLOSED;
+    if (c->url.kind == MDG_CLIENT_HTTP || (out->binary && c->url.kind == MDG_CLIENT_LINES))
+        return MDG_E_UNSUPPORTED;
+    if (c->state == MDG_CLIENT_OPEN && !c->queue) {
+        int rc = send_now(c, out);
+        if (rc != MDG_E_FULL)
+            return rc;
+    }
+    return put_off(c, out);
+}
+
+int madang_client_send(struct madang_client *c, const void *data, size_t len, bool binary)
+{
+    const struct mdg_client_out out = {.data = mdg_slice(data, len), .binary = binary};
+    return submit(c, &out);
+}
+
+int madang_client_emit(struct madang_client *c, const char *json, size_t len,
+                       madang_client_answer_fn answer, void *arg)
+{
+    struct mdg_client_out out = {.event = true};
+    if (c->url.layer != MDG_CLIENT_SIO)
+        return MDG_E_UNSUPPORTED;
+    int rc = mdg_sio_check_event(mdg_slice(json, len), &out.data);
+    if (rc == 0 && answer)
+        rc = mdg_client_ack_new(c, answer, arg, &out.ack);
+    if (rc == 0)
+        rc = submit(c, &out);
+    if (rc < 0)
+        mdg_client_ack_drop(c, out.ack);
+    return rc;
+}
+
 size_t madang_client_queued(const struct madang_client *c)
 {
-    size_t unsaid = c->stomp ? (size_t)mdg_client_stomp_open_receipts(c) : 0;
-    if (c->xhr)
-        unsaid += mdg_client_xhr_queued(c);
-    return c->queued + unsaid +
-           (c->link && c->link->carrier->queued ? c->link->carrier->queued(c->link) : 0);
+    size_t below = c->link && c->link->carrier->queued ? c->link->carrier->queued(c->link) : 0;
+    if (c->carrier->queued)
+        below += c->carrier->queued(c);
+    if (c->protocol->queued)
+        below += c->protocol->queued(c);
+    return c->queued + below;
+}
+
+const char *madang_client_position(const struct madang_client *c)
+{
+    return mdg_client_position(c);
+}
+
+const char *const *madang_client_schemes(void)
+{
+    return mdg_client_schemes;
 }
 
 void madang_client_close(struct madang_client *c, int code, const char *reason)

@@ -74,9 +74,9 @@ static void write_get(struct mdg_writer *w, const struct madang_client *c)
     mdg_write_str(w, c->url.host_header);
     mdg_write_str(w, "\r\nAccept: text/event-stream, application/json\r\n"
                      "Cache-Control: no-store\r\n");
-    if (c->last_id[0]) {
+    if (*mdg_client_position(c)) {
         mdg_write_str(w, "Last-Event-ID: ");
-        mdg_write_str(w, c->last_id);
+        mdg_write_str(w, mdg_client_position(c));
         mdg_write_str(w, "\r\n");
     }
     if (c->options.origin) {
@@ -104,7 +104,7 @@ static void write_upgrade(struct mdg_writer *w, const struct madang_client *c)
     mdg_ws_write_request(w, &config, c->http->key);
 }
 
-int mdg_client_http_start(struct madang_client *c)
+static int ask(struct madang_client *c)
 {
     char request[REQUEST_MAX];
     struct mdg_writer w;
@@ -209,8 +209,7 @@ static void check_upgrade(struct madang_client *c, const uint8_t *head)
         return;
     }
     mdg_client_http_free(c);
-    if (!c->url.sockjs) /* its open frame is still to come */
-        mdg_client_opened(c, protocol);
+    mdg_client_carried(c, protocol);
 }
 
 static void begin_stream(struct madang_client *c, const uint8_t *head)
@@ -231,7 +230,7 @@ static void begin_stream(struct madang_client *c, const uint8_t *head)
     mdg_sse_dec_init(&http->sse, http->sse_memory, EVENT_MAX);
     mdg_http_body_init(&http->body, mdg_http_response_framing(&http->head, MDG_HTTP_GET),
                        http->head.content_length, UINT64_MAX);
-    mdg_client_opened(c, "");
+    mdg_client_carried(c, "");
 }
 
 /* True while the client still has this stream. */
@@ -245,9 +244,7 @@ static bool read_events(struct madang_client *c, struct mdg_slice piece)
         memcpy(copy, piece.data, piece.len);
     struct mdg_input in = {copy, piece.len};
     while (rc == 1 && c->stream == s && (rc = mdg_sse_dec_next(&c->http->sse, &in, &ev)) == 1) {
-        if (ev.id.len < sizeof c->last_id)
-            snprintf(c->last_id, sizeof c->last_id, "%.*s", (int)ev.id.len,
-                     ev.id.len ? (const char *)ev.id.data : "");
+        mdg_client_remember(c, ev.id);
         if (ev.retry_ms != UINT64_MAX)
             c->retry_ms = ev.retry_ms > 60000 ? 60000 : (uint32_t)ev.retry_ms;
         if (ev.data.len)
@@ -336,3 +333,6 @@ static void on_close(struct mdg_stream *s, int reason)
 
 const struct mdg_stream_user mdg_client_http_user = {
     .name = "client", .on_data = on_data, .on_close = on_close};
+
+const struct mdg_client_carrier mdg_client_carrier_ws = {.connected = ask};
+const struct mdg_client_carrier mdg_client_carrier_http = {.connected = ask};

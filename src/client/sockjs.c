@@ -42,8 +42,16 @@ static void take_close(struct madang_client *c, unsigned code, struct mdg_slice 
     mdg_link_close(c->link, MDG_CLOSE_NORMAL, mdg_slice(NULL, 0));
 }
 
-int mdg_client_sockjs_input(struct madang_client *c, struct mdg_input in)
+/* The server's open frame is still to come. */
+static int wait_for_open(struct madang_client *c)
 {
+    (void)c;
+    return 0;
+}
+
+static int input(struct madang_client *c, struct mdg_input in, bool binary)
+{
+    (void)binary;
     struct mdg_sockjs_messages m;
     struct mdg_slice reason = {NULL, 0};
     unsigned code = 0;
@@ -61,9 +69,9 @@ int mdg_client_sockjs_input(struct madang_client *c, struct mdg_input in)
     return type < 0 ? MDG_E_PROTO : 0;
 }
 
-int mdg_client_sockjs_send(struct madang_client *c, struct mdg_slice data)
+static int send_message(struct madang_client *c, const struct mdg_client_out *out)
 {
-    static const struct mdg_unit_meta meta = {.compress = true};
+    struct mdg_slice data = out->data;
     struct mdg_writer w;
     uint8_t *text = NULL;
     if (!mdg_utf8_valid(data))
@@ -80,7 +88,14 @@ int mdg_client_sockjs_send(struct madang_client *c, struct mdg_slice data)
             mdg_writer_init(&w, text, w.len);
         }
     }
-    int err = mdg_link_send_unit(c->link, mdg_slice(text, w.len), &meta);
+    int err = mdg_client_carry(c, mdg_slice(text, w.len), false);
     free(text);
     return err;
 }
+
+const struct mdg_client_protocol mdg_client_protocol_sockjs = {
+    .prepare = mdg_client_sockjs_target,
+    .start = wait_for_open,
+    .input = input,
+    .send = send_message,
+};

@@ -3,15 +3,12 @@
 #include "codec/stomp.h"
 #include "base/utf8.h"
 #include "client/client.h"
-#include "transport/tcp.h"
 #include <stdio.h>
 #include <stdlib.h>
 
 enum {
     BODY_MAX_BYTES = 64 << 20,
-    BUFFER_BYTES = 1 << 20,
     HEAD_BYTES_MAX = 8192, /* of a frame that we send */
-    LINGER_S = 1,
 };
 
 struct mdg_client_stomp {
@@ -31,13 +28,7 @@ static const char *destination_of(const struct madang_client *c)
         return c->options.destination;
     if (fragment)
         return fragment + 1;
-    return c->url.kind == MDG_CLIENT_STOMP && c->url.target[1] ? c->url.target : NULL;
-}
-
-static int send_frame(struct madang_client *c, struct mdg_slice frame, bool binary)
-{
-    const struct mdg_unit_meta meta = {.binary = binary};
-    return mdg_link_send_unit(c->link, frame, &meta);
+    return c->url.kind == MDG_CLIENT_BYTES && c->url.target[1] ? c->url.target : NULL;
 }
 
 static void write_extra(struct mdg_writer *w, const char *const *headers, bool *host)
@@ -63,7 +54,31 @@ static int say_connect(struct madang_client *c)
     if (!host)
         mdg_stomp_write_text(&w, MDG_STOMP_ANY, "host", "/");
     mdg_stomp_write_end(&w);
-    return mdg_writer_fits(&w) ? send_frame(c, mdg_slice(frame, w.len), false) : MDG_E_TOO_BIG;
+    return mdg_writer_fits(&w) ? mdg_client_carry(c, mdg_slice(frame, w.len), false)
+                               : MDG_E_TOO_BIG;
+}
+
+/* "EPOCH:SEQ" becomes two headers; brokers that are not madang never gave us one. */
+static void write_position(struct mdg_writer *w, enum mdg_stomp_version version,
+                           const struct madang_client *c)
+{
+    struct mdg_slice seq = mdg_slice_str(mdg_client_position(c));
+    struct mdg_slice epoch = mdg_slice_split(&seq, ':');
+    if (!epoch.len || !seq.len)
+        return;
+    mdg_stomp_write_header(w, version, MDG_SLICE_LIT("epoch"), epoch);
+    mdg_stomp_write_header(w, version, MDG_SLICE_LIT("seq"), seq);
+}
+
+static void remember(struct madang_client *c, const struct mdg_stomp_frame *f)
+{
+    char text[64];
+    struct mdg_slice epoch = mdg_stomp_find(f, "epoch"), seq = mdg_stomp_find(f, "seq");
+    if (!epoch.len || !seq.len || epoch.len + seq.len + 2 > sizeof text)
+        return;
+    int n = snprintf(text, sizeof text, "%.*s:%.*s", (int)epoch.len, (const char *)epoch.data,
+                     (int)seq.len, (const char *)seq.data);
+    mdg_client_remember(c, mdg_slice(text, (size_t)n));
 }
 
 static int say_subscribe(struct madang_client *c)
@@ -76,41 +91,46 @@ static int say_subscribe(struct madang_client *c)
     mdg_stomp_write_text(&w, version, "id", "1");
     mdg_stomp_write_text(&w, version, "destination", c->stomp->destination);
     mdg_stomp_write_text(&w, version, "receipt", "subscribed");
+    write_position(&w, version, c);
     mdg_stomp_write_end(&w);
-    return mdg_writer_fits(&w) ? send_frame(c, mdg_slice(frame, w.len), false) : MDG_E_TOO_BIG;
+    return mdg_writer_fits(&w) ? mdg_client_carry(c, mdg_slice(frame, w.len), false)
+                               : MDG_E_TOO_BIG;
 }
 
-int mdg_client_stomp_start(struct madang_client *c)
-{
-    struct mdg_client_stomp *s = calloc(1, sizeof *s);
-    if (!s)
-        return MDG_E_NO_MEMORY;
-    mdg_client_stomp_free(c);
-    c->stomp = s;
-    uint64_t body_max =
-        c->options.message_bytes_max ? c->options.message_bytes_max : BODY_MAX_BYTES;
-    s->limits = (struct mdg_stomp_limits){65536, MDG_STOMP_HEADERS_CAP, 262144, body_max};
-    mdg_buf_init(&s->in, (size_t)body_max + (2 << 20));
-    s->destination = destination_of(c);
-    if (!s->destination || !*s->destination)
-        return MDG_E_SYNTAX;
-    if (c->url.kind == MDG_CLIENT_STOMP) {
-        static const struct mdg_tcp_config config = {65536, BUFFER_BYTES, LINGER_S};
-        int rc = mdg_tcp_bytes_accept(c->stream, &config, &mdg_client_link_user, c, &c->link);
-        if (rc < 0)
-            return rc;
-        c->stream = NULL;
-    }
-    return say_connect(c);
-}
-
-void mdg_client_stomp_free(struct madang_client *c)
+static void end(struct madang_client *c)
 {
     if (!c->stomp)
         return;
     mdg_buf_fini(&c->stomp->in);
     free(c->stomp);
     c->stomp = NULL;
+}
+
+static int start(struct madang_client *c)
+{
+    struct mdg_client_stomp *s = calloc(1, sizeof *s);
+    if (!s)
+        return MDG_E_NO_MEMORY;
+    c->stomp = s;
+    uint64_t body_max =
+        c->options.message_bytes_max ? c->options.message_bytes_max : BODY_MAX_BYTES;
+    s->limits = (struct mdg_stomp_limits){65536, MDG_STOMP_HEADERS_CAP, 262144, body_max};
+    mdg_buf_init(&s->in, (size_t)body_max + (2 << 20));
+    s->destination = destination_of(c);
+    if (s->destination && *s->destination)
+        return say_connect(c);
+    mdg_client_refused(c, MDG_CLOSE_ABNORMAL, "no destination was named");
+    return 0;
+}
+
+/* The user's headers belong to CONNECT, not to a WebSocket's request. */
+static int prepare(struct madang_client *c)
+{
+    c->stomp_headers = c->options.headers;
+    c->options.headers = NULL;
+    if (!c->options.subprotocols)
+        c->options.subprotocols = strdup("v12.stomp,v11.stomp,v10.stomp");
+    return c->options.subprotocols ? 0 : MDG_E_NO_MEMORY;
 }
 
 static void on_connected(struct madang_client *c, const struct mdg_stomp_frame *f)
@@ -134,8 +154,7 @@ static void on_error(struct madang_client *c, const struct mdg_stomp_frame *f)
     snprintf(text, sizeof text, "%.*s: %.*s", (int)mdg_min_size(message.len, 80),
              message.len ? (const char *)message.data : "", (int)mdg_min_size(body.len, 150),
              body.len ? (const char *)body.data : "");
-    c->closing = true; /* it would say the same again */
-    mdg_client_down(c, MDG_CLOSE_PROTOCOL, text);
+    mdg_client_refused(c, MDG_CLOSE_PROTOCOL, text);
 }
 
 static void on_receipt(struct madang_client *c, const struct mdg_stomp_frame *f)
@@ -146,6 +165,12 @@ static void on_receipt(struct madang_client *c, const struct mdg_stomp_frame *f)
         c->stomp->received++;
 }
 
+static void on_message(struct madang_client *c, const struct mdg_stomp_frame *f)
+{
+    remember(c, f);
+    mdg_client_message(c, f->body, !mdg_utf8_valid(f->body));
+}
+
 /* False: the client is down, or has another connection. */
 static bool on_frame(struct madang_client *c, const struct mdg_stomp_frame *f)
 {
@@ -153,7 +178,7 @@ static bool on_frame(struct madang_client *c, const struct mdg_stomp_frame *f)
     if (f->command == MDG_STOMP_CONNECTED && !s->connected)
         on_connected(c, f);
     else if (f->command == MDG_STOMP_MESSAGE)
-        mdg_client_message(c, f->body, !mdg_utf8_valid(f->body));
+        on_message(c, f);
     else if (f->command == MDG_STOMP_RECEIPT)
         on_receipt(c, f);
     else if (f->command == MDG_STOMP_ERROR)
@@ -161,8 +186,9 @@ static bool on_frame(struct madang_client *c, const struct mdg_stomp_frame *f)
     return c->stomp == s;
 }
 
-int mdg_client_stomp_input(struct madang_client *c, struct mdg_input in)
+static int input(struct madang_client *c, struct mdg_input in, bool binary)
 {
+    (void)binary;
     struct mdg_client_stomp *s = c->stomp;
     struct mdg_stomp_frame f;
     int n, err = mdg_buf_append(&s->in, mdg_slice(in.data, in.len));
@@ -182,8 +208,9 @@ int mdg_client_stomp_input(struct madang_client *c, struct mdg_input in)
     return 0;
 }
 
-int mdg_client_stomp_send(struct madang_client *c, struct mdg_slice data, bool binary)
+static int send_message(struct madang_client *c, const struct mdg_client_out *out)
 {
+    struct mdg_slice data = out->data;
     struct mdg_client_stomp *s = c->stomp;
     enum mdg_stomp_version version = (enum mdg_stomp_version)s->dec.version;
     char receipt[24];
@@ -197,14 +224,25 @@ int mdg_client_stomp_send(struct madang_client *c, struct mdg_slice data, bool b
     mdg_stomp_write_text(&w, version, "destination", s->destination);
     mdg_stomp_write_text(&w, version, "receipt", receipt);
     mdg_stomp_write_body(&w, data);
-    int rc = mdg_writer_fits(&w) ? send_frame(c, mdg_slice(frame, w.len), binary) : MDG_E_TOO_BIG;
+    int rc = mdg_writer_fits(&w) ? mdg_client_carry(c, mdg_slice(frame, w.len), out->binary)
+                                 : MDG_E_TOO_BIG;
     free(frame);
     if (rc == 0)
         s->sent++;
     return rc;
 }
 
-uint64_t mdg_client_stomp_open_receipts(const struct madang_client *c)
+/* What was sent and has no receipt yet. */
+static size_t queued(const struct madang_client *c)
 {
-    return c->stomp->sent - c->stomp->received;
+    return c->stomp ? (size_t)(c->stomp->sent - c->stomp->received) : 0;
 }
+
+const struct mdg_client_protocol mdg_client_protocol_stomp = {
+    .prepare = prepare,
+    .start = start,
+    .input = input,
+    .send = send_message,
+    .queued = queued,
+    .free = end,
+};

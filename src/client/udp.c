@@ -41,10 +41,10 @@ static void opened(struct mdg_loop *loop, void *arg)
     struct mdg_client_udp *u = arg;
     (void)loop;
     if (u->client)
-        mdg_client_opened(u->client, "");
+        mdg_client_carried(u->client, "");
 }
 
-int mdg_client_udp_start(struct madang_client *c)
+static int start(struct madang_client *c)
 {
     struct mdg_addr addr;
     const char *host = strcmp(c->url.host, "localhost") == 0 ? "127.0.0.1" : c->url.host;
@@ -71,8 +71,9 @@ int mdg_client_udp_start(struct madang_client *c)
     return 0;
 }
 
-int mdg_client_udp_send(struct madang_client *c, struct mdg_slice data)
+static int send_datagram(struct madang_client *c, struct mdg_slice data, bool binary)
 {
+    (void)binary;
     if (send(c->udp->fd, data.data, data.len, MSG_NOSIGNAL) >= 0)
         return 0;
     /* A datagram that the kernel has no room for is lost, as it may be anywhere on its way. */
@@ -85,7 +86,7 @@ static void free_udp(struct mdg_loop *loop, void *arg)
     free(arg);
 }
 
-void mdg_client_udp_free(struct madang_client *c)
+static void end(struct madang_client *c)
 {
     struct mdg_client_udp *u = c->udp;
     if (!u)
@@ -97,3 +98,6 @@ void mdg_client_udp_free(struct madang_client *c)
     u->free_later = (struct mdg_defer){.fn = free_udp, .arg = u};
     mdg_loop_dispose(c->clients->loop, &u->free_later);
 }
+
+const struct mdg_client_carrier mdg_client_carrier_udp = {
+    .start = start, .send = send_datagram, .free = end};

@@ -4,30 +4,23 @@
 #include <stdio.h>
 
 static const struct {
-    const char *prefix;
+    const char *name;
     enum mdg_client_kind kind;
+    enum mdg_client_layer layer;
     bool tls;
-    uint16_t port; /* the usual one; 0: it must be given */
+    uint16_t port;
 } schemes[] = {
-    {"ws://", MDG_CLIENT_WS, false, 80},
-    {"wss://", MDG_CLIENT_WS, true, 443},
-    {"http://", MDG_CLIENT_HTTP, false, 80},
-    {"https://", MDG_CLIENT_HTTP, true, 443},
-    {"sse://", MDG_CLIENT_HTTP, false, 80},
-    {"sses://", MDG_CLIENT_HTTP, true, 443},
-    {"tcp://", MDG_CLIENT_LINES, false, 0},
-    {"tls://", MDG_CLIENT_LINES, true, 0},
-    {"udp://", MDG_CLIENT_UDP, false, 0},
-    {"sockjs://", MDG_CLIENT_WS, false, 80},
-    {"sockjss://", MDG_CLIENT_WS, true, 443},
-    {"sockjs+xhr://", MDG_CLIENT_XHR, false, 80},
-    {"sockjs+xhrs://", MDG_CLIENT_XHR, true, 443},
-    /* The usual ports of brokers; 61614 is ActiveMQ's for TLS. */
-    {"stomp://", MDG_CLIENT_STOMP, false, 61613},
-    {"stomps://", MDG_CLIENT_STOMP, true, 61614},
-    {"stomp+ws://", MDG_CLIENT_WS, false, 80},
-    {"stomp+wss://", MDG_CLIENT_WS, true, 443},
+#define SCHEME(name, kind, layer, tls, port)                                                       \
+    {name, MDG_CLIENT_##kind, MDG_CLIENT_##layer, tls, port},
+#include "client/schemes.def"
+#undef SCHEME
 };
+
+const char *const mdg_client_schemes[] = {
+#define SCHEME(name, kind, layer, tls, port) name,
+#include "client/schemes.def"
+#undef SCHEME
+    "unix", NULL};
 
 static int copy(char *out, size_t cap, struct mdg_slice s)
 {
@@ -106,17 +99,17 @@ int mdg_client_url_parse(struct mdg_client_url *u, const char *text)
     if (strncmp(text, "unix:", 5) == 0)
         return text[5] ? copy(u->unix_path, sizeof u->unix_path, mdg_slice_str(text + 5))
                        : MDG_E_SYNTAX;
-    for (size_t i = 0; i < MDG_ARRAY_LEN(schemes); i++) {
-        size_t len = strlen(schemes[i].prefix);
-        if (strncmp(text, schemes[i].prefix, len) == 0) {
+    const char *place = strstr(text, "://");
+    for (size_t i = 0; place && i < MDG_ARRAY_LEN(schemes); i++) {
+        struct mdg_slice name = mdg_slice_str(schemes[i].name);
+        if (mdg_slice_eq_nocase(mdg_slice(text, (size_t)(place - text)), name)) {
             u->kind = schemes[i].kind;
+            u->layer = schemes[i].layer;
             u->tls = schemes[i].tls;
-            u->sockjs = strncmp(text, "sockjs", 6) == 0;
-            u->stomp = strncmp(text, "stomp", 5) == 0;
-            return read_place(u, text + len, schemes[i].port);
+            return read_place(u, place + 3, schemes[i].port);
         }
     }
-    return strstr(text, "://") ? MDG_E_UNSUPPORTED : MDG_E_SYNTAX;
+    return place ? MDG_E_UNSUPPORTED : MDG_E_SYNTAX;
 }
 
 int mdg_client_proxy_parse(struct mdg_client_proxy *out, const char *text)

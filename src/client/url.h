@@ -4,13 +4,27 @@
 
 #include "base/base.h"
 
+/* How bytes come and go. */
 enum mdg_client_kind {
     MDG_CLIENT_WS,
     MDG_CLIENT_LINES,
+    MDG_CLIENT_BYTES, /* TCP without lines */
     MDG_CLIENT_UDP,
-    MDG_CLIENT_HTTP,
-    MDG_CLIENT_STOMP, /* over TCP */
-    MDG_CLIENT_XHR,   /* SockJS by requests */
+    MDG_CLIENT_HTTP,     /* an event stream, or JSON lines */
+    MDG_CLIENT_POLL,     /* GET after GET */
+    MDG_CLIENT_XHR,      /* SockJS by requests */
+    MDG_CLIENT_EIO_POLL, /* Engine.IO by requests */
+    MDG_CLIENT_KINDS
+};
+
+/* What the messages are wrapped in, whatever carries them. */
+enum mdg_client_layer {
+    MDG_CLIENT_NONE,
+    MDG_CLIENT_SOCKJS,
+    MDG_CLIENT_STOMP,
+    MDG_CLIENT_EIO,
+    MDG_CLIENT_SIO,
+    MDG_CLIENT_LAYERS
 };
 
 enum {
@@ -21,15 +35,17 @@ enum {
 
 struct mdg_client_url {
     enum mdg_client_kind kind;
+    enum mdg_client_layer layer;
     bool tls;
-    bool sockjs; /* WS with SockJS inside, or XHR; the path is the service's prefix */
-    bool stomp;  /* the messages are STOMP's, whatever carries them */
     uint16_t port;
     char host[MDG_CLIENT_HOST_MAX];            /* without brackets; "" for a unix socket */
     char host_header[MDG_CLIENT_HOST_MAX + 8]; /* with brackets, and the port unless it is usual */
     char target[MDG_CLIENT_TARGET_MAX];        /* path and query; "/" at least */
     char unix_path[MDG_CLIENT_PATH_MAX];
 };
+
+/* The names of all schemes, NULL-ended. */
+extern const char *const mdg_client_schemes[];
 
 /* MDG_E_SYNTAX, MDG_E_UNSUPPORTED (scheme), MDG_E_TOO_BIG. */
 int mdg_client_url_parse(struct mdg_client_url *out, const char *text) MDG_NODISCARD;

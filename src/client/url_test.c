@@ -1,6 +1,7 @@
 /* Addresses that people type, good and bad. */
 #include "client/url.h"
 #include "tests/support/unit.h"
+#include <stdio.h>
 
 static void expect(const char *text, enum mdg_client_kind kind, bool tls, const char *host,
                    unsigned port, const char *header, const char *target)
@@ -31,11 +32,20 @@ static void urls_of_every_kind(void **state)
     expect("sockjss://h/echo", MDG_CLIENT_WS, true, "h", 443, "h", "/echo");
     expect("sockjs+xhr://h:7/echo", MDG_CLIENT_XHR, false, "h", 7, "h:7", "/echo");
     expect("sockjs+xhrs://h/echo", MDG_CLIENT_XHR, true, "h", 443, "h", "/echo");
+    expect("poll://h:7/poll?room=a", MDG_CLIENT_POLL, false, "h", 7, "h:7", "/poll?room=a");
+    expect("stomp://h/topic/a", MDG_CLIENT_BYTES, false, "h", 61613, "h", "/topic/a");
+    expect("sio://h:7/chat", MDG_CLIENT_WS, false, "h", 7, "h:7", "/chat");
+    expect("eio+polls://h", MDG_CLIENT_EIO_POLL, true, "h", 443, "h", "/");
     struct mdg_client_url u;
+    for (const char *const *name = mdg_client_schemes; strcmp(*name, "unix") != 0; name++) {
+        char text[64];
+        snprintf(text, sizeof text, "%s://h:1/x", *name);
+        assert_int_equal(mdg_client_url_parse(&u, text), 0);
+    }
     assert_int_equal(mdg_client_url_parse(&u, "sockjs://h/echo"), 0);
-    assert_true(u.sockjs);
-    assert_int_equal(mdg_client_url_parse(&u, "ws://h/echo"), 0);
-    assert_false(u.sockjs);
+    assert_int_equal(u.layer, MDG_CLIENT_SOCKJS);
+    assert_int_equal(mdg_client_url_parse(&u, "WS://h/echo"), 0); /* RFC 3986 3.1 */
+    assert_int_equal(u.layer, MDG_CLIENT_NONE);
     assert_int_equal(mdg_client_url_parse(&u, "unix:/run/madang.sock"), 0);
     assert_string_equal(u.unix_path, "/run/madang.sock");
 }

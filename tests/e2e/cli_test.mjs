@@ -1,43 +1,12 @@
 // madang cat, pub, sub and bench, as a person at a terminal uses them.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import net from "node:net";
 import { join } from "node:path";
-import { BINARY, stateFolder } from "./lib/server.mjs";
-import { test, until } from "./lib/harness.mjs";
+import { stateFolder } from "./lib/server.mjs";
+import { test } from "./lib/harness.mjs";
 import { startTarget } from "./lib/sockjs.mjs";
-
-const DONE_S = 20;
-
-/** Runs the tool to its end; `input` (null: left open) is what is typed. */
-class Tool {
-  constructor(t, args, { input = "", env = {} } = {}) {
-    this.out = "";
-    this.err = "";
-    const clean = { ...process.env, http_proxy: "", https_proxy: "", all_proxy: "", no_proxy: "" };
-    this.child = spawn(BINARY, args, { stdio: ["pipe", "pipe", "pipe"], env: { ...clean, ...env } });
-    this.child.stdout.setEncoding("utf8").on("data", (d) => { this.out += d; });
-    this.child.stderr.setEncoding("utf8").on("data", (d) => { this.err += d; });
-    this.child.stdin.on("error", () => {});
-    this.exited = new Promise((done) => this.child.on("close", done));
-    if (input !== null) this.child.stdin.end(input);
-    t.after(() => { this.child.kill("SIGKILL"); });
-  }
-
-  async end() {
-    const timer = setTimeout(() => this.child.kill("SIGKILL"), DONE_S * 1000);
-    const code = await this.exited;
-    clearTimeout(timer);
-    return { code, out: this.out, err: this.err, lines: this.out.split("\n").slice(0, -1) };
-  }
-
-  heard(what) {
-    return until(`the tool says ${what}`, () => this.out.includes(what) || this.err.includes(what));
-  }
-}
-
-const run = (t, args, options) => new Tool(t, args, options).end();
+import { run, Tool } from "./lib/tool.mjs";
 
 test("cat sends lines and prints what comes back", async (t) => {
   const server = await t.server({ args: ["--echo"] });
@@ -102,7 +71,13 @@ test("cat says what went wrong and how it ended", { once: true }, async (t) => {
     [["ws://127.0.0.1:1/"], 1, /refused/],
     [[`ws://127.0.0.1:${server.port}/none`], 1, /404/],
     [["localhost:80"], 2, /not an address/],
-    [["gopher://h/"], 2, /not known/],
+    [["gopher://h/"], 2, /'gopher' is no kind of address; there are ws wss .* unix/],
+    [["wss+stomp://h/x"], 2, /no kind of address/],
+    [["sic://h:1/x"], 2, /did you mean sio:\/\/h:1\/x\?/],
+    [["websocket://h/"], 2, /no kind of address/],
+    [["stmop://h/"], 2, /did you mean stomp:\/\/h\/\?/],
+    [["tcp://h"], 2, /HOST:PORT is wrong or missing/],
+    [["--auth", "token", "sio://h/"], 2, /--auth is not a JSON object/],
     [["--nonsense", "ws://h/"], 2, /nonsense/],
     [[], 2, /one address/],
     [["-H", "no header", "ws://h/"], 2, /not a header/],
@@ -111,6 +86,64 @@ test("cat says what went wrong and how it ended", { once: true }, async (t) => {
     const got = await run(t, ["cat", ...args]);
     assert.equal(got.code, code, `${args}: ${got.err}`);
     assert.match(got.err, words);
+  }
+});
+
+const SCHEMES = ["ws", "tcp", "udp", "sse", "http", "poll", "sio", "sio+poll", "eio", "eio+poll", "sockjs", "sockjs+xhr", "stomp", "stomp+ws"];
+
+test("pub and sub do their main job with a server's name alone, by every scheme", { once: true, timeout: 60 }, async (t) => {
+  const server = await t.server();
+  const place = `127.0.0.1:${server.port}`;
+  for (const scheme of SCHEMES) {
+    const url = `${scheme}://${place}`;
+    const sub = new Tool(t, ["sub", "-R", "한 room", "-n", "3", "--history", "0", url], { input: null });
+    await sub.heard(/^(ws|tcp|udp|sio|eio|sockjs)/.test(scheme) ? "in 한 room" : "connected");
+    const one = await run(t, ["pub", "-R", "한 room", url, "the", "first"]);
+    const two = await run(t, ["pub", "-q", "-R", "한 room", url], { input: "second\n안녕\n" });
+    assert.equal(one.code, 0, `${scheme}: ${one.err}`);
+    assert.equal(two.code, 0, `${scheme}: ${two.err}`);
+    assert.match(one.out, scheme.startsWith("stomp") ? /^$/ : /^[0-9a-f]{16}:\d+\n$/);
+    const { code, lines, err } = await sub.end();
+    assert.equal(code, 0, `${scheme}: ${err}`);
+    assert.deepEqual(lines.map((l) => l.replace(/^\[한 room\] [^:]*: /, "")), ["the first", "second", "안녕"], scheme);
+  }
+});
+
+test("--resume goes on behind a message, by every scheme that remembers", { once: true, timeout: 60 }, async (t) => {
+  const server = await t.server();
+  const place = `127.0.0.1:${server.port}`;
+  const said = await run(t, ["pub", "-R", "kept", `ws://${place}`], { input: "1\n2\n3\n" });
+  const [first] = said.lines;
+  for (const scheme of SCHEMES) {
+    const { code, lines, err } = await run(t, ["sub", "-R", "kept", "-n", "2", "--resume", first, `${scheme}://${place}`]);
+    assert.equal(code, 0, `${scheme}: ${err}`);
+    assert.deepEqual(lines.map((l) => l.replace(/^\[kept\] [^:]*: /, "")), ["2", "3"], scheme);
+    assert.match(err, new RegExp(`--resume ${said.lines[2]}`), scheme);
+  }
+});
+
+test("sub --json prints whole objects, by every scheme", { once: true, timeout: 60 }, async (t) => {
+  const server = await t.server();
+  const place = `127.0.0.1:${server.port}`;
+  await run(t, ["pub", "-R", "json", `ws://${place}`, "a \"b\""]);
+  for (const scheme of SCHEMES.filter((s) => !s.startsWith("stomp"))) {
+    const { code, lines, err } = await run(t, ["sub", "-j", "-R", "json", "-n", "1", "--history", "5", `${scheme}://${place}`]);
+    assert.equal(code, 0, `${scheme}: ${err}`);
+    const unit = JSON.parse(lines[0]);
+    assert.deepEqual([unit.type, unit.room, unit.seq, unit.text], ["message", "json", 1, "a \"b\""], scheme);
+  }
+  const stomp = new Tool(t, ["sub", "-j", "-R", "json", "-n", "1", `stomp://${place}`], { input: null });
+  await stomp.heard("connected");
+  await run(t, ["pub", "-R", "json", `sio://${place}`, "c"]);
+  assert.deepEqual(JSON.parse((await stomp.end()).lines[0]), { type: "message", room: "json", text: "c" });
+});
+
+test("help fits on a screen", { once: true }, async (t) => {
+  for (const command of ["cat", "pub", "sub"]) {
+    const { code, lines } = await run(t, [command, "--help"]);
+    assert.equal(code, 0);
+    assert.ok(lines.length <= 24, `${command}: ${lines.length} lines`);
+    assert.deepEqual(lines.filter((l) => l.length > 79), []);
   }
 });
 

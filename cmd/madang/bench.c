@@ -7,24 +7,20 @@ static int help(void)
 {
     puts("usage: madang bench echo|fanout|idle|connect [OPTIONS] URL\n"
          "\n"
-         "  echo      each connection keeps messages in flight that the server sends back\n"
-         "  fanout    one more connection publishes, all receive what it says\n"
-         "  idle      connections that do nothing\n"
-         "  connect   connections come and go\n"
-         "URL: ws, wss, tcp, tls, unix, udp, sockjs, sockjs+xhr; for fanout also event streams "
-         "(http).\n"
+         "  echo            each connection keeps messages in flight that come back\n"
+         "  fanout          one more connection publishes, all receive what it says\n"
+         "  idle, connect   connections that do nothing; that come and go\n"
+         "URL: any server's, of every kind (madang cat --help). Rooms of madang: --room.\n"
          "\n"
-         "  -c, --conns N           connections (100)\n"
-         "  -s, --size BYTES        of a message (32)\n"
-         "  -i, --in-flight N       messages of a connection on their way; connect: at once (1)\n"
-         "      --burst N           fanout: messages published at once (1)\n"
-         "  -n, --messages N        ends after so many; default: after 5 s\n"
-         "  -t, --seconds N\n"
-         "      --publish-url URL   fanout: where to publish, if not there\n"
-         "      --hello TEXT        what each connection says first (\"/join bench\" on tcp)\n"
-         "  -b, --binary            binary messages\n"
-         "  -p, --pid PID           the server's process: CPU and memory are told too\n"
-         "  -j, --json              one JSON object at the end\n" CONNECTION_HELP);
+         "  -c, --conns N, -s, --size BYTES    connections (100), of a message (32)\n"
+         "  -i, --in-flight N           messages on their way; connect: at once (1)\n"
+         "  -n, --messages N, -t, --seconds N  when it ends (after 5 s)\n"
+         "  -R, --room ROOM             fanout in it; echo: a room for each connection\n"
+         "  --burst N, --publish-url U  fanout: at once (1); where, if not there\n"
+         "  --hello TEXT, -b, --binary  said first (tcp: \"/join bench\"); binary messages\n"
+         "  -e, --event NAME, --ack     Socket.IO: event (message); answered by its ack\n"
+         "  -p, --pid PID               the server's process: CPU and memory are told too\n"
+         "  -j, --json                  one JSON object at the end\n" CONNECTION_HELP);
     return EXIT_OK;
 }
 
@@ -50,6 +46,15 @@ static int own_option(struct bench *b, int option, const char *value)
         return EXIT_OK;
     case 'y':
         b->hello = value;
+        return EXIT_OK;
+    case 'R':
+        b->room = value;
+        return EXIT_OK;
+    case 'e':
+        b->connection.options.event = value;
+        return EXIT_OK;
+    case 'a':
+        b->ack = true;
         return EXIT_OK;
     case 'b':
         b->binary = true;
@@ -87,13 +92,16 @@ static int parse(struct bench *b, int argc, char **argv)
                                             {"seconds", required_argument, NULL, 't'},
                                             {"publish-url", required_argument, NULL, 'w'},
                                             {"hello", required_argument, NULL, 'y'},
+                                            {"room", required_argument, NULL, 'R'},
+                                            {"event", required_argument, NULL, 'e'},
+                                            {"ack", no_argument, NULL, 'a'},
                                             {"binary", no_argument, NULL, 'b'},
                                             {"pid", required_argument, NULL, 'p'},
                                             {"json", no_argument, NULL, 'j'},
                                             {NULL, 0, NULL, 0}};
     int option, code = EXIT_OK;
     while (code == EXIT_OK &&
-           (option = getopt_long(argc, argv, "H:kqhc:s:i:n:t:bp:j", options, NULL)) != -1)
+           (option = getopt_long(argc, argv, "H:kqhc:s:i:n:t:bp:jR:e:", options, NULL)) != -1)
         code = own_option(b, option, optarg);
     if (code != EXIT_OK)
         return code;
@@ -103,13 +111,14 @@ static int parse(struct bench *b, int argc, char **argv)
     b->connection.options.url = argv[optind + 1];
     if (!b->messages && !b->seconds)
         b->seconds = 5;
-    return set_mode(b, argv[optind]);
+    code = set_mode(b, argv[optind]);
+    return code == EXIT_OK ? talk_check(b) : code;
 }
 
 /* Memory for the run; freed in one place. */
 static bool prepare(struct bench *b)
 {
-    if (b->mode == BENCH_FANOUT && b->size < BENCH_MARK_LEN)
+    if (b->marked && b->size < BENCH_MARK_LEN)
         b->size = BENCH_MARK_LEN;
     if (b->mode == BENCH_CONNECT && b->conns > b->in_flight)
         b->conns = b->in_flight;

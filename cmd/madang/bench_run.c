@@ -9,10 +9,12 @@
 enum {
     OPENING_MAX = 64,         /* handshakes under way at once */
     PATIENCE_NS = 2000000000, /* a burst that is not complete by then has lost something */
+    STUCK_MS = 5000,          /* nothing opens nor fails so long behind the time for connecting */
+    CONNECT_MS = 10000,       /* which is this, unless --timeout says otherwise */
     TICK_MS = 50
 };
 
-static void conn_open(struct bench_conn *c, const char *url);
+static void conn_open(struct bench_conn *c);
 static const struct madang_client_handlers handlers;
 
 uint64_t bench_now_ns(void)
@@ -35,35 +37,29 @@ static void echo_send(struct bench_conn *c)
     struct bench *b = c->bench;
     while (!b->done && c->client && c->sent - c->got < (unsigned)b->in_flight) {
         c->sent_ns[c->sent % BENCH_IN_FLIGHT_MAX] = bench_now_ns();
-        if (madang_client_send(c->client, b->payload, (size_t)b->size, b->binary) < 0)
+        if (talk_say(c) < 0)
             return;
         c->sent++;
         b->sent++;
     }
 }
 
-static void echo_got(struct bench_conn *c)
+static void echo_got(struct bench_conn *c, uint64_t said_ns)
 {
     struct bench *b = c->bench;
-    if (c->got == c->sent)
-        return; /* a greeting */
-    histogram_add(&b->latency, bench_now_ns() - c->sent_ns[c->got++ % BENCH_IN_FLIGHT_MAX]);
+    c->got++;
+    histogram_add(&b->latency, bench_now_ns() - said_ns);
     b->received++;
     if (over(b))
         b->done = true;
     echo_send(c);
 }
 
-/* The mark carries the time at which the message was published. */
-static void fanout_got(struct bench *b, const char *data, size_t len)
+/* Answers without a mark come in order. */
+void bench_answered(struct bench_conn *c)
 {
-    const char *mark = len >= BENCH_MARK_LEN ? memmem(data, len, "~b", 2) : NULL;
-    char digits[17] = "";
-    if (!mark || len - (size_t)(mark - data) < BENCH_MARK_LEN)
-        return;
-    memcpy(digits, mark + 2, 16);
-    histogram_add(&b->latency, bench_now_ns() - strtoull(digits, NULL, 16));
-    b->received++;
+    if (c->bench->measuring && c->got != c->sent) /* else a greeting */
+        echo_got(c, c->sent_ns[c->got % BENCH_IN_FLIGHT_MAX]);
 }
 
 static void fanout_publish(struct bench *b)
@@ -76,10 +72,7 @@ static void fanout_publish(struct bench *b)
     }
     b->last_burst_ns = bench_now_ns();
     for (long i = 0; i < b->burst; i++) {
-        char mark[BENCH_MARK_LEN + 1];
-        snprintf(mark, sizeof mark, "~b%016llx", (unsigned long long)bench_now_ns());
-        memcpy(b->payload, mark, BENCH_MARK_LEN);
-        if (madang_client_send(b->publisher.client, b->payload, (size_t)b->size, b->binary) < 0)
+        if (talk_say(&b->publisher) < 0)
             break;
         b->sent++;
         b->wanted += (uint64_t)b->up;
@@ -92,16 +85,15 @@ static void connect_next(struct bench_conn *c)
     if (over(b))
         b->done = true;
     if (!b->done)
-        conn_open(c, b->connection.options.url);
+        conn_open(c);
 }
 
-static void on_open(struct madang_client *client, const char *subprotocol, void *arg)
+void bench_up(struct bench_conn *c)
 {
-    struct bench_conn *c = arg;
     struct bench *b = c->bench;
-    (void)subprotocol;
     c->up = true;
-    if (b->hello && madang_client_send(client, b->hello, strlen(b->hello), false) < 0)
+    b->moved_ns = bench_now_ns();
+    if (b->hello && madang_client_send(c->client, b->hello, strlen(b->hello), false) < 0)
         b->refused++;
     if (c == &b->publisher)
         return;
@@ -110,22 +102,56 @@ static void on_open(struct madang_client *client, const char *subprotocol, void 
     if (b->mode == BENCH_CONNECT) {
         histogram_add(&b->latency, bench_now_ns() - c->began_ns);
         b->connects++;
-        madang_client_close(client, 1000, "");
+        madang_client_close(c->client, 1000, "");
     }
+}
+
+void bench_refused(struct bench_conn *c, const char *why)
+{
+    if (c->bench->refused++ == 0)
+        fprintf(stderr, "madang: refused: %s\n", why);
+    c->bench->done = true;
+}
+
+static void on_open(struct madang_client *client, const char *subprotocol, void *arg)
+{
+    (void)client;
+    (void)subprotocol;
+    talk_opened(arg);
+}
+
+static void heard(struct bench_conn *c, const void *data, size_t len)
+{
+    struct bench *b = c->bench;
+    uint64_t said_ns;
+    if (!b->marked && c->up) {
+        if (b->mode == BENCH_ECHO && !b->ack)
+            bench_answered(c);
+        return;
+    }
+    if (!talk_heard(c, data, len, &said_ns) || !b->measuring || c == &b->publisher)
+        return;
+    if (b->mode == BENCH_ECHO) {
+        echo_got(c, said_ns);
+        return;
+    }
+    histogram_add(&b->latency, bench_now_ns() - said_ns);
+    b->received++;
 }
 
 static void on_message(struct madang_client *client, const void *data, size_t len, bool binary,
                        void *arg)
 {
-    struct bench_conn *c = arg;
     (void)client;
     (void)binary;
-    if (!c->bench->measuring)
-        return;
-    if (c->bench->mode == BENCH_ECHO)
-        echo_got(c);
-    else if (c->bench->mode == BENCH_FANOUT && c != &c->bench->publisher)
-        fanout_got(c->bench, data, len);
+    heard(arg, data, len);
+}
+
+static void on_event(struct madang_client *client, const struct madang_client_event *event,
+                     void *arg)
+{
+    (void)client;
+    heard(arg, event->json, event->len);
 }
 
 static void on_down(struct madang_client *client, int code, const char *reason, int64_t retry_ms,
@@ -140,6 +166,7 @@ static void on_down(struct madang_client *client, int code, const char *reason, 
         b->up--;
     if (!c->up && c != &b->publisher)
         b->opening--;
+    b->moved_ns = bench_now_ns();
     bool was_up = c->up;
     c->up = false;
     if (b->mode == BENCH_CONNECT && was_up) {
@@ -156,20 +183,18 @@ static void on_down(struct madang_client *client, int code, const char *reason, 
 }
 
 static const struct madang_client_handlers handlers = {
-    .on_open = on_open, .on_message = on_message, .on_down = on_down};
+    .on_open = on_open, .on_message = on_message, .on_down = on_down, .on_event = on_event};
 
-static void conn_open(struct bench_conn *c, const char *url)
+static void conn_open(struct bench_conn *c)
 {
     struct bench *b = c->bench;
-    struct madang_client_options options = b->connection.options;
-    options.url = url;
     c->began_ns = bench_now_ns();
-    int rc = madang_client_open(b->clients, &options, &handlers, c, &c->client);
+    int rc = talk_open(c, &handlers);
     if (rc == 0) {
         b->opening += c != &b->publisher;
         return;
     }
-    url_error(url, rc);
+    url_error(c->rooms.url, rc);
     b->refused++;
     b->done = true;
 }
@@ -187,19 +212,33 @@ static bool step(struct bench *b, int timeout_ms, uint64_t *told_ns)
     return true;
 }
 
+/* A server that never answers a join would keep us for ever. */
+static bool stuck(struct bench *b)
+{
+    uint32_t patience_ms = b->connection.options.connect_timeout_ms;
+    patience_ms = (patience_ms ? patience_ms : CONNECT_MS) + STUCK_MS;
+    if ((bench_now_ns() - b->moved_ns) / 1000000u < patience_ms)
+        return false;
+    fprintf(stderr, "madang: connections are made, but nobody answers%s\n",
+            b->room ? "; --room needs a server with madang's rooms" : "");
+    b->refused++;
+    return true;
+}
+
 static bool open_all(struct bench *b, uint64_t *told_ns)
 {
     long next = 0;
+    b->moved_ns = bench_now_ns();
     while (!b->done && (next < b->conns || b->opening > 0)) {
         while (next < b->conns && b->opening < OPENING_MAX && !b->done)
-            conn_open(&b->row[next++], b->connection.options.url);
-        if (!step(b, TICK_MS, told_ns))
+            conn_open(&b->row[next++]);
+        if (!step(b, TICK_MS, told_ns) || stuck(b))
             return false;
     }
     if (b->mode == BENCH_FANOUT && !b->done)
-        conn_open(&b->publisher, b->publish_url ? b->publish_url : b->connection.options.url);
+        conn_open(&b->publisher);
     while (b->mode == BENCH_FANOUT && !b->publisher.up && !b->done) {
-        if (!step(b, TICK_MS, told_ns))
+        if (!step(b, TICK_MS, told_ns) || stuck(b))
             return false;
     }
     return b->up > 0 && !b->done;
@@ -240,10 +279,11 @@ static int run_connects(struct bench *b, uint64_t *told_ns)
 {
     begin(b);
     for (long i = 0; i < b->in_flight && i < b->conns; i++)
-        conn_open(&b->row[i], b->connection.options.url);
+        conn_open(&b->row[i]);
+    b->moved_ns = bench_now_ns();
     while (!b->done || b->up + b->opening > 0) {
         tend(b);
-        if (!step(b, TICK_MS, told_ns))
+        if (!step(b, TICK_MS, told_ns) || stuck(b))
             return EXIT_FAILED;
     }
     return EXIT_OK;

@@ -115,6 +115,19 @@ static void on_unsent(struct madang_client *client, int err, void *arg)
     note_unsent(&((struct cat *)arg)->connection, err);
 }
 
+/* Nothing is at the root of a madang server for those who only gave its name. */
+static void hint_path(const struct cat *c)
+{
+    const char *url = c->connection.options.url, *path = rooms_usual_path(url);
+    const char *place = strstr(url, "://");
+    size_t root = place ? strcspn(place + 3, "/?#") + 3 : 0;
+    if (path && place && (!place[root] || strcmp(place + root, "/") == 0) && !url_of(url, "ws"))
+        note(&c->connection,
+             "rooms of a madang server: madang sub --room ROOM, or name it: %.*s%s%s",
+             (int)(place + root - url), url, path,
+             speech_of(url) == SPEECH_HTTP ? "?room=ROOM" : "");
+}
+
 static void on_down(struct madang_client *client, int code, const char *reason, int64_t retry_ms,
                     void *arg)
 {
@@ -123,6 +136,8 @@ static void on_down(struct madang_client *client, int code, const char *reason, 
     note_down(&c->connection, code, reason, retry_ms);
     if (retry_ms >= 0)
         return;
+    if (!c->was_open)
+        hint_path(c);
     c->client = NULL;
     c->failed = !c->was_open || (c->count > 0 && !c->done) || (code == 1006 && !c->input_over);
 }

@@ -37,8 +37,7 @@ static size_t append_escaped(char *out, size_t cap, size_t len, const char *text
     return len;
 }
 
-/* Where madang has it, by the scheme. NULL: at the root. */
-static const char *usual_path(const char *url)
+const char *rooms_usual_path(const char *url)
 {
     static const struct {
         const char *family, *path;
@@ -64,7 +63,7 @@ static int set_destination(struct connection *c, const char *room)
 /* The address with a path; an event stream's server is asked at its polls when we publish. */
 static size_t write_place(char *out, size_t cap, const char *url, bool publish)
 {
-    const char *place = strstr(url, "://"), *path = usual_path(url);
+    const char *place = strstr(url, "://"), *path = rooms_usual_path(url);
     size_t root = place ? strcspn(place + 3, "/?#") + (size_t)(place + 3 - url) : strlen(url);
     bool bare = !url[root] || strcmp(url + root, "/") == 0;
     if (root >= cap)

@@ -37,6 +37,9 @@ enum speech speech_of(const char *url);
  * Sets url, and what else the connection needs. EXIT_OK, or EXIT_USAGE after a message. */
 int rooms_address(struct connection *c, const char *url, const char *const *names, long history);
 
+/* Where a madang server has them, by the scheme. NULL: at the root. */
+const char *rooms_usual_path(const char *url);
+
 /* The connection is usable: over text lines the server is asked for JSON, and then on_ready. */
 void rooms_begin(struct rooms *r);
 /* {"type":"join",...} or {"type":"publish",...}; gives it up. MADANG_E_* */

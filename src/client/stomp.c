@@ -117,7 +117,8 @@ static int start(struct madang_client *c)
     s->limits = (struct mdg_stomp_limits){65536, MDG_STOMP_HEADERS_CAP, 262144, body_max};
     mdg_buf_init(&s->in, (size_t)body_max + (2 << 20));
     s->destination = destination_of(c);
-    if (s->destination && *s->destination)
+    bool named = s->destination && *s->destination;
+    if (named || c->options.send_only) /* without one it may still say that it is there */
         return say_connect(c);
     mdg_client_refused(c, MDG_CLOSE_ABNORMAL, "no destination was named");
     return 0;
@@ -215,7 +216,9 @@ static int send_message(struct madang_client *c, const struct mdg_client_out *ou
     enum mdg_stomp_version version = (enum mdg_stomp_version)s->dec.version;
     char receipt[24];
     struct mdg_writer w;
-    uint8_t *frame = malloc(HEAD_BYTES_MAX + data.len);
+    uint8_t *frame = s->destination ? malloc(HEAD_BYTES_MAX + data.len) : NULL;
+    if (!s->destination)
+        return MDG_E_UNSUPPORTED;
     if (!frame)
         return MDG_E_NO_MEMORY;
     snprintf(receipt, sizeof receipt, "%llu", (unsigned long long)s->sent + 1);

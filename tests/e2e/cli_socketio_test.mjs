@@ -26,6 +26,7 @@ const echoing = (io) => io.on("connection", (socket) => {
   socket.on("message", (...args) => socket.emit("back", ...args));
   socket.on("chat message", (text) => socket.emit("back", text));
   socket.on("sum", (a, b, answer) => answer(a + b, Buffer.from([1, 2])));
+  socket.on("same", (a, answer) => answer(a));
   socket.on("bytes", () => socket.emit("bytes", Buffer.from([0, 255]), { deep: [Buffer.from("x")] }));
   socket.on("ask", async () => socket.emit("answered", await socket.timeout(5000).emitWithAck("question", 1)));
   socket.on("kick", () => socket.disconnect());
@@ -238,4 +239,29 @@ test("a refusal of the room is told, with an exit code", { once: true }, async (
   const sub = await run(t, ["sub", "-R", "", `sio://127.0.0.1:${server.port}`], { input: null });
   assert.equal(sub.code, 1);
   assert.match(sub.err, /room_invalid/);
+});
+
+test("bench: echo by events and by acknowledgements, connect and fanout, of npm socket.io", { once: true }, async (t) => {
+  const { port } = await reference(t, (io) => {
+    echoing(io);
+    io.of("/chat").on("connection", (socket) => socket.on("message", (text) => io.of("/chat").emit("message", text)));
+  });
+  const bench = async (...args) => {
+    const { code, out, err } = await run(t, ["bench", args[0], "-q", "-j", ...args.slice(1)]);
+    assert.equal(code, 0, err);
+    return JSON.parse(out);
+  };
+  for (const kind of KINDS) {
+    const url = `${kind}://127.0.0.1:${port}`;
+    const events = await bench("echo", "-c", "3", "-i", "4", "-n", "200", url);
+    assert.ok(events.count >= 200 && events.lost === 0 && events.p50_us > 0);
+    const acks = await bench("echo", "--ack", "-e", "same", "-c", "3", "-n", "100", url);
+    assert.ok(acks.count >= 100);
+    const fanout = await bench("fanout", "-c", "5", "-n", "100", `${url}/chat`);
+    assert.ok(fanout.count >= 100 && fanout.lost === 0);
+    assert.ok((await bench("connect", "-i", "2", "-n", "20", url)).count >= 20);
+  }
+  const { code, err } = await run(t, ["bench", "idle", "-q", "-R", "a", "-c", "2", "--timeout", "1", `sio://127.0.0.1:${port}`]);
+  assert.equal(code, 1);
+  assert.match(err, /nobody answers; --room needs/);
 });

@@ -1,12 +1,16 @@
 // madang cat, pub, sub and bench, as a person at a terminal uses them.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import net from "node:net";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { stateFolder } from "./lib/server.mjs";
 import { test } from "./lib/harness.mjs";
 import { startTarget } from "./lib/sockjs.mjs";
 import { run, Tool } from "./lib/tool.mjs";
+
+const COMPLETION = fileURLToPath(new URL("../../packaging/madang.bash", import.meta.url));
 
 test("cat sends lines and prints what comes back", async (t) => {
   const server = await t.server({ args: ["--echo"] });
@@ -70,6 +74,7 @@ test("cat says what went wrong and how it ended", { once: true }, async (t) => {
   for (const [args, code, words] of [
     [["ws://127.0.0.1:1/"], 1, /refused/],
     [[`ws://127.0.0.1:${server.port}/none`], 1, /404/],
+    [[`sse://127.0.0.1:${server.port}`], 1, /sub --room ROOM, or name it: .*\/sse\?room=ROOM/],
     [["localhost:80"], 2, /not an address/],
     [["gopher://h/"], 2, /'gopher' is no kind of address; there are ws wss .* unix/],
     [["wss+stomp://h/x"], 2, /no kind of address/],
@@ -139,7 +144,7 @@ test("sub --json prints whole objects, by every scheme", { once: true, timeout: 
 });
 
 test("help fits on a screen", { once: true }, async (t) => {
-  for (const command of ["cat", "pub", "sub"]) {
+  for (const command of ["cat", "pub", "sub", "bench"]) {
     const { code, lines } = await run(t, [command, "--help"]);
     assert.equal(code, 0);
     assert.ok(lines.length <= 24, `${command}: ${lines.length} lines`);
@@ -252,14 +257,75 @@ test("a unix socket", { once: true }, async (t) => {
   assert.match(out, /: from a file/);
 });
 
+test("the shell completes commands, options, cases and every scheme", { once: true }, async (t) => {
+  const complete = (...words) => execFileSync("bash", ["-c",
+    `source "${COMPLETION}"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _madang; printf '%s\\n' "\${COMPREPLY[@]}"`, "bash", "madang", ...words],
+  { encoding: "utf8" }).split("\n").filter(Boolean);
+  assert.deepEqual(complete("pas"), ["passwd"]);
+  assert.deepEqual(complete("sub", "--his"), ["--history"]);
+  assert.deepEqual(complete("bench", "f"), ["fanout"]);
+  assert.deepEqual(complete("cat", "sio+"), ["sio+poll://", "sio+polls://"]);
+  const { err } = await run(t, ["cat", "gopher://h"]);
+  const known = /there are (.*)/.exec(err)[1].split(" ").map((s) => (s === "unix" ? "unix:" : `${s}://`));
+  assert.deepEqual(complete("cat", "").toSorted?.() ?? complete("cat", "").sort(), known.sort());
+  for (const command of ["cat", "pub", "sub", "bench"]) {
+    const { out } = await run(t, [command, "--help"]);
+    const told = new Set(out.match(/--[a-z-]+/g));
+    const missing = [...told].filter((o) => !complete(command, ...(command === "bench" ? ["echo"] : []), "--").includes(o));
+    assert.deepEqual(missing, [], command);
+  }
+});
+
+/** Runs a bench and returns its figures. */
+async function measured(t, server, ...args) {
+  const { code, out, err } = await run(t, ["bench", args[0], "-q", "-j", "-p", String(server.program.pid), ...args.slice(1)]);
+  assert.equal(code, 0, `${args}: ${err}`);
+  return JSON.parse(out);
+}
+
+test("bench measures rooms by every scheme", { once: true, timeout: 90 }, async (t) => {
+  const server = await t.server();
+  const place = `127.0.0.1:${server.port}`;
+  for (const scheme of SCHEMES) {
+    const url = `${scheme}://${place}`;
+    if (!/^(sse|http)$/.test(scheme)) {
+      const echo = await measured(t, server, "echo", "-R", "bench", "-c", "4", "-i", "2", "-n", "200", url);
+      assert.ok(echo.count >= 200 && echo.lost === 0 && echo.p50_us > 0 && echo.cpu_ns_each > 0, scheme);
+    }
+    const fanout = await measured(t, server, "fanout", "-R", "bench", "-c", "5", "--burst", "3", "-n", "300", url);
+    assert.ok(fanout.count >= 300 && fanout.lost === 0 && fanout.connections === 5, scheme);
+    assert.equal((await measured(t, server, "idle", "-R", "bench", "-c", "6", "-t", "1", url)).connections, 6);
+    if (scheme === "udp") continue;
+    const connect = await measured(t, server, "connect", "-i", "3", "-n", "30", ...(scheme === "tcp" ? [] : ["-R", "bench"]), url);
+    assert.ok(connect.count >= 30 && connect.lost === 0, scheme);
+  }
+});
+
+test("bench says what to do about a case that makes no sense", { once: true }, async (t) => {
+  for (const [args, words] of [
+    [["echo", "sse://h/sse?room=a"], /echo over poll:\/\/ with --room/],
+    [["echo", "poll://h/poll?room=a"], /needs --room/],
+    [["echo", "stomp://h/topic/a"], /needs --room/],
+    [["fanout", "stomp://h"], /needs a room: --room/],
+    [["fanout", "http://h/sse?room=a"], /--publish-url/],
+    [["connect", "udp://h:1"], /do not connect/],
+    [["connect", "-R", "a", "tcp://h:1"], /without --room/],
+    [["echo", "--ack", "ws://h"], /--ack is for echo over Socket.IO/],
+    [["echo", "-e", "x", "ws://h"], /--event names/],
+    [["echo", "-b", "tcp://h:1"], /only text/],
+    [["ecko", "ws://h"], /did you mean echo/],
+    [["echo", "wss+x://h"], /no kind of address/],
+  ]) {
+    const { code, err } = await run(t, ["bench", ...args]);
+    assert.match(err, words, args.join(" "));
+    assert.notEqual(code, 0);
+  }
+});
+
 test("bench measures and counts", async (t) => {
   const server = await t.server({ args: ["--echo"] });
   const place = `127.0.0.1:${server.port}`;
-  const bench = async (...args) => {
-    const { code, out, err } = await run(t, ["bench", args[0], "-q", "-j", "-p", String(server.program.pid), ...args.slice(1)]);
-    assert.equal(code, 0, err);
-    return JSON.parse(out);
-  };
+  const bench = (...args) => measured(t, server, ...args);
   const echo = await bench("echo", "-c", "5", "-i", "3", "-n", "2000", `ws://${place}/echo`);
   assert.ok(echo.count >= 2000 && echo.lost === 0 && echo.p50_us > 0 && echo.cpu_ns_each > 0);
   const fanout = await bench("fanout", "-c", "5", "--burst", "4", "-n", "500", `ws://${place}/ws/chat`);

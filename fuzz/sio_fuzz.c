@@ -10,6 +10,26 @@ static void must(bool ok)
         abort();
 }
 
+/* With attachments in it an event is still one event, or one array of an acknowledgement. */
+static void inline_attachments(const struct mdg_sio_packet *p)
+{
+    const struct mdg_slice parts[] = {MDG_SLICE_LIT("a"), {NULL, 0}};
+    struct mdg_slice value;
+    struct mdg_writer w;
+    mdg_writer_init(&w, NULL, 0);
+    mdg_sio_write_inline(&w, p->data, parts, 2);
+    uint8_t *room = malloc(w.len + 1);
+    must(room != NULL);
+    mdg_writer_init(&w, room, w.len);
+    mdg_sio_write_inline(&w, p->data, parts, 2);
+    must(mdg_writer_fits(&w));
+    must(mdg_json_check(mdg_slice(room, w.len), MDG_JSON_DEPTH_MAX, &value) == 0);
+    must(mdg_json_count(value) == mdg_json_count(p->data));
+    if (mdg_sio_is_event(p->type))
+        must(mdg_sio_check_event(value, &value) == 0);
+    free(room);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct mdg_sio_limits limits = {32, 64, 256};
@@ -37,6 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         must(q.attachments == p.attachments && mdg_slice_eq(q.nsp, p.nsp));
         must(mdg_slice_eq(q.data, p.data));
         free(room);
+        if (mdg_sio_is_event(p.type) || mdg_sio_is_ack(p.type))
+            inline_attachments(&p);
     }
     free(text);
     return 0;

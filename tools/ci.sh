@@ -53,10 +53,26 @@ unit() {
     build build-check || return
     meson_tests unit build-check --suite unit
 }
+# e2e_tests NAME LOG [arguments of run.mjs]
+e2e_tests() {
+    local name=$1 log=$2 last
+    shift 2
+    say "$name"
+    node tests/e2e/run.mjs "$@" | tee "$log"
+    last=$(tail -1 "$log")
+    if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed(,\ ([0-9]+)\ skipped)?$ ]]; then
+        add "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" "${BASH_REMATCH[4]:-0}" "$name"
+    else
+        add 0 1 0 "$name"
+    fi
+}
 asan() {
     unit_asan || return
     ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
         meson_tests "unit under ASan and UBSan" build-asan --suite unit -t 4
+    # The client side has no unit tests of its connections: the tool is what runs them.
+    MADANG=$PWD/build-asan/madang e2e_tests "the tool under ASan and UBSan" build-asan/e2e.log \
+        --workers 1 tests/e2e/cli*_test.mjs
 }
 tsan() {
     CC=clang-14 build build-tsan -Db_sanitize=thread -Db_lundef=false || return
@@ -75,15 +91,7 @@ fuzz() {
 e2e() {
     build build --buildtype=release -Db_lto=true -Dwerror=false || return
     [ -f tests/e2e/run.mjs ] || return
-    say "end to end"
-    local last
-    node tests/e2e/run.mjs | tee build/e2e.log
-    last=$(tail -1 build/e2e.log)
-    if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed(,\ ([0-9]+)\ skipped)?$ ]]; then
-        add "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" "${BASH_REMATCH[4]:-0}" "end to end"
-    else
-        add 0 1 0 "end to end"
-    fi
+    e2e_tests "end to end" build/e2e.log
 }
 
 case $1 in

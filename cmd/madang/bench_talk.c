@@ -183,6 +183,8 @@ int talk_check(struct bench *b)
     const char *url = b->connection.options.url;
     bool stomp = url_of(url, "stomp"), poll = url_of(url, "poll"), sio = url_of(url, "sio");
     bool stream = url_of(url, "http") || url_of(url, "sse");
+    if (url_check(url) != EXIT_OK)
+        return EXIT_USAGE;
     bool talks = b->mode == BENCH_ECHO || b->mode == BENCH_FANOUT;
     if (b->mode == BENCH_ECHO && stream)
         return usage_error("an event stream sends nothing back: measure fanout, or echo over "

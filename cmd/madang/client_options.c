@@ -102,14 +102,35 @@ static int unknown_scheme(const char *url)
     return usage_error("'%s': '%s' is no kind of address; there are %s", url, name, list);
 }
 
+/* "ws:/h", "ws//h": the scheme is there, the rest of its mark is not. */
+static bool is_misspelt(const char *url, char *out, size_t cap)
+{
+    size_t len = strcspn(url, ":/"), skip = strspn(url + len, ":/");
+    for (const char *const *it = madang_client_schemes(); skip && *it; it++) {
+        if (strlen(*it) == len && strncasecmp(*it, url, len) == 0)
+            return snprintf(out, cap, "%s://%s", *it, url + len + skip) < (int)cap;
+    }
+    return false;
+}
+
+int url_check(const char *url)
+{
+    char better[512];
+    if (strstr(url, "://") || strncmp(url, "unix:", 5) == 0)
+        return EXIT_OK;
+    if (is_misspelt(url, better, sizeof better))
+        return usage_error("'%s' is not an address; did you mean %s?", url, better);
+    return usage_error("'%s' is not an address; for a WebSocket it would be ws://%s, for text "
+                       "lines tcp://%s (madang cat --help lists all kinds)",
+                       url, *url ? url : "HOST:PORT/PATH", *url ? url : "HOST:PORT");
+}
+
 int url_error(const char *url, int err)
 {
+    if (url_check(url) != EXIT_OK)
+        return EXIT_USAGE;
     if (err == MADANG_E_UNSUPPORTED && strstr(url, "://"))
         return unknown_scheme(url);
-    if (err == MADANG_E_SYNTAX && !strstr(url, "://"))
-        return usage_error("'%s' is not an address; for a WebSocket it would be ws://%s, for text "
-                           "lines tcp://HOST:PORT (madang cat --help lists all kinds)",
-                           url, *url ? url : "HOST:PORT/PATH");
     if (err == MADANG_E_SYNTAX)
         return usage_error(
             "'%s' cannot be used: HOST:PORT is wrong or missing, or there is a blank "

@@ -279,6 +279,8 @@ static int set_address(struct sub *s, const char *url)
         names[i] = s->list[i].name;
     s->rooms = (struct rooms){
         .speech = speech_of(url), .url = url, .on_unit = on_unit, .on_ready = on_ready};
+    if (url_check(url) != EXIT_OK)
+        return EXIT_USAGE;
     if (s->rooms.speech == SPEECH_BODIES && s->room_count > 1)
         return usage_error("madang sub takes one --room for a STOMP broker");
     if (s->rooms.speech == SPEECH_UNITS && s->room_count == 0)
@@ -307,7 +309,8 @@ static int parse(struct sub *s, int argc, char **argv)
     if (code != EXIT_OK)
         return code;
     if (optind + 1 != argc)
-        return usage_error("madang sub takes one address (madang sub --help)");
+        return usage_error(
+            "madang sub takes one address; rooms are named with --room (madang sub --help)");
     return set_address(s, argv[optind]);
 }
 

@@ -55,6 +55,16 @@ test("sub: what the log no longer has is told", { once: true }, async (t) => {
   assert.match(late.out, /: 5\n/);
 });
 
+test("cat: after= is where the first request begins, and no more", { once: true }, async (t) => {
+  const server = await t.server();
+  const place = `127.0.0.1:${server.port}`;
+  const { lines } = await run(t, ["pub", "-R", "a", `poll://${place}`], { input: "1\n2\n3\n" });
+  for (const query of [`room=a&after=${lines[0]}`, `after=${lines[0]}&room=a`, `after=${lines[0]}&room=a&wait=1`]) {
+    const { out } = await run(t, ["cat", "-q", "-n", "2", `poll://${place}/poll?${query}`], { input: null });
+    assert.deepEqual(out.split("\n").slice(0, -1).map((l) => JSON.parse(l).text), ["2", "3"], query);
+  }
+});
+
 test("a refusal is told in the server's words", { once: true }, async (t) => {
   const server = await t.server();
   const { code, err } = await run(t, ["cat", `poll://127.0.0.1:${server.port}/poll?room=${"x".repeat(2000)}`]);

@@ -77,6 +77,8 @@ test("cat says what went wrong and how it ended", { once: true }, async (t) => {
     [[`sse://127.0.0.1:${server.port}`], 1, /sub --room ROOM, or name it: .*\/sse\?room=ROOM/],
     [["localhost:80"], 2, /not an address/],
     [["gopher://h/"], 2, /'gopher' is no kind of address; there are ws wss .* unix/],
+    [["ws:/h/x"], 2, /did you mean ws:\/\/h\/x\?/],
+    [["sio//h"], 2, /did you mean sio:\/\/h\?/],
     [["wss+stomp://h/x"], 2, /no kind of address/],
     [["sic://h:1/x"], 2, /did you mean sio:\/\/h:1\/x\?/],
     [["websocket://h/"], 2, /no kind of address/],

@@ -69,9 +69,11 @@ static double cpu_each(const struct bench *b)
     return units(b) ? (double)(b->after.cpu_ns - b->before.cpu_ns) / (double)units(b) : 0;
 }
 
+/* What passes through a room stays in its log: before it does, the memory is the connections'. */
 static double rss_each(const struct bench *b)
 {
-    return b->up ? (double)(b->after.rss_kib - b->empty.rss_kib) * 1024 / (double)b->up : 0;
+    const struct bench_usage *full = b->mode == BENCH_IDLE ? &b->after : &b->before;
+    return b->up ? (double)(full->rss_kib - b->empty.rss_kib) * 1024 / (double)b->up : 0;
 }
 
 static void report_json(const struct bench *b, const char *mode)

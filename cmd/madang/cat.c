@@ -37,9 +37,9 @@ static long long now_ms(void)
 static void on_open(struct madang_client *client, const char *subprotocol, void *arg)
 {
     struct cat *c = arg;
-    (void)client;
     c->was_open = true;
-    note(&c->connection, "connected%s%s", *subprotocol ? ", " : "", subprotocol);
+    note(&c->connection, "connected%s%s%s", *subprotocol ? ", " : "", subprotocol,
+         madang_client_recovered(client) ? ", recovered" : "");
 }
 
 /* madang's cookie over UDP: done for the person. True: there is nothing to show. */

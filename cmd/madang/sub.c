@@ -9,6 +9,7 @@ struct room {
     const char *name;
     char epoch[40];
     json_int_t seq; /* of the last message; 0 and an empty epoch: none yet */
+    bool joined;    /* in this session of the server's */
 };
 
 struct sub {
@@ -48,7 +49,7 @@ static void on_ready(struct rooms *r)
     struct sub *s = sub_of(r);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < s->room_count; i++)
-        rc = rooms_send(r, join_request(s, &s->list[i]));
+        rc = s->list[i].joined ? 0 : rooms_send(r, join_request(s, &s->list[i]));
     if (rc < 0)
         note(&s->connection, "could not join: %s", madang_strerror(rc));
 }
@@ -62,10 +63,12 @@ static bool joins(const struct sub *s)
 static void on_open(struct madang_client *client, const char *subprotocol, void *arg)
 {
     struct sub *s = arg;
-    (void)client;
+    bool recovered = madang_client_recovered(client);
     (void)subprotocol;
     s->was_open = true;
-    note(&s->connection, "connected");
+    note(&s->connection, recovered ? "connected, recovered" : "connected");
+    for (size_t i = 0; i < s->room_count; i++)
+        s->list[i].joined &= recovered;
     if (joins(s))
         rooms_begin(&s->rooms);
 }
@@ -108,8 +111,10 @@ static void show_text(struct sub *s, const void *data, size_t len)
 
 static void take_joined(struct sub *s, const json_t *unit)
 {
-    const struct room *room = room_of(s, unit);
+    struct room *room = room_of(s, unit);
     bool asked = room && room->epoch[0];
+    if (room)
+        room->joined = true;
     note(&s->connection, "in %s%s", unit_text(unit, "room"),
          asked && !json_is_true(json_object_get(unit, "recovered"))
              ? "; what was said meanwhile could not all be recovered"

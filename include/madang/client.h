@@ -136,6 +136,9 @@ MADANG_API int madang_client_emit(struct madang_client *client, const char *json
  * the connection that it came on is lost. */
 MADANG_API int madang_client_answer(struct madang_client *client, uint64_t id, const char *json,
                                     size_t len);
+/* Socket.IO, from on_open on: the server has given us the session that was lost, with its rooms,
+ * and what was missed follows. */
+MADANG_API bool madang_client_recovered(const struct madang_client *client);
 /* Where the last message stands, as the server named it (see options.position); "" when nobody
  * said. Until the client's next step. */
 MADANG_API const char *madang_client_position(const struct madang_client *client);

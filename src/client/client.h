@@ -28,6 +28,8 @@ enum mdg_client_state {
     MDG_CLIENT_ENDED
 };
 
+enum { MDG_CLIENT_SIO_ID_MAX = 128 /* servers' are 20 characters long */ };
+
 /* What is to be sent. */
 struct mdg_client_out {
     struct mdg_slice data;
@@ -149,6 +151,9 @@ struct madang_client {
     struct mdg_client_eio *eio;
     struct mdg_client_sio *sio;
     char *sio_namespace;
+    /* Connection state recovery: JSON strings, or empty. */
+    char sio_pid[MDG_CLIENT_SIO_ID_MAX], sio_offset[MDG_CLIENT_SIO_ID_MAX];
+    bool sio_recovered;
     struct mdg_client_ack *acks;
     uint64_t last_ack;
     size_t ack_count;

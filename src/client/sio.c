@@ -26,9 +26,16 @@ struct mdg_client_sio {
     struct mdg_buf bytes;         /* theirs, one behind the other */
     size_t ends[ATTACHMENTS_MAX]; /* of each of them */
     uint32_t wanted, got;
-    uint64_t said_ms;    /* of the last event whose acknowledgement nobody waits for */
-    struct mdg_buf owed; /* our attachment, whose packet is on its way */
+    struct mdg_buf early; /* events before CONNECT: struct early, then its JSON */
+    uint64_t said_ms;     /* of the last event whose acknowledgement nobody waits for */
+    struct mdg_buf owed;  /* our attachment, whose packet is on its way */
     bool owes;
+};
+
+struct early {
+    size_t len;
+    bool has_id;
+    uint64_t id;
 };
 
 /* The URL's path is the namespace. */
@@ -54,6 +61,7 @@ static void end(struct madang_client *c)
         mdg_buf_fini(&s->packet);
         mdg_buf_fini(&s->bytes);
         mdg_buf_fini(&s->owed);
+        mdg_buf_fini(&s->early);
     }
     free(s);
     c->sio = NULL;
@@ -162,6 +170,11 @@ static int send_message(struct madang_client *c, const struct mdg_client_out *ou
     return 0;
 }
 
+bool madang_client_recovered(const struct madang_client *c)
+{
+    return c->sio_recovered;
+}
+
 int madang_client_answer(struct madang_client *c, uint64_t id, const char *json, size_t len)
 {
     struct packet p = {.type = MDG_SIO_ACK, .id = &id};
@@ -174,9 +187,51 @@ int madang_client_answer(struct madang_client *c, uint64_t id, const char *json,
     return rc < 0 ? rc : send_packet(c, &p);
 }
 
+/* The user's object without blanks around it; empty: none. */
+static struct mdg_slice auth_of(const struct madang_client *c)
+{
+    struct mdg_slice all = {NULL, 0};
+    if (c->options.auth)
+        (void)!mdg_json_check(mdg_slice_str(c->options.auth), limits.depth_max, &all);
+    return all;
+}
+
+/* The session that was lost is asked for beside the user's auth, as the published client does. */
+static void write_auth(struct mdg_writer *w, const struct madang_client *c)
+{
+    struct mdg_slice auth = auth_of(c);
+    bool some = mdg_json_count(auth) > 0;
+    mdg_write_str(w, "{\"pid\":");
+    mdg_write_str(w, c->sio_pid);
+    if (c->sio_offset[0]) {
+        mdg_write_str(w, ",\"offset\":");
+        mdg_write_str(w, c->sio_offset);
+    }
+    mdg_write_u8(w, some ? ',' : '}');
+    if (some)
+        mdg_write_bytes(w, auth.data + 1, auth.len - 1);
+}
+
+static int ask_for_namespace(struct madang_client *c)
+{
+    struct packet p = {.type = MDG_SIO_CONNECT, .json = auth_of(c)};
+    size_t room = 3 * MDG_CLIENT_SIO_ID_MAX + p.json.len;
+    struct mdg_writer w;
+    if (!c->sio_pid[0])
+        return send_packet(c, &p);
+    uint8_t *auth = malloc(room);
+    if (!auth)
+        return MDG_E_NO_MEMORY;
+    mdg_writer_init(&w, auth, room);
+    write_auth(&w, c);
+    p.json = mdg_slice(auth, w.len);
+    int rc = mdg_writer_fits(&w) ? send_packet(c, &p) : MDG_E_TOO_BIG;
+    free(auth);
+    return rc;
+}
+
 int mdg_client_sio_connect(struct madang_client *c)
 {
-    struct packet p = {.type = MDG_SIO_CONNECT, .json = mdg_slice_str(c->options.auth)};
     struct mdg_client_sio *s = calloc(1, sizeof *s);
     if (!s)
         return MDG_E_NO_MEMORY;
@@ -184,8 +239,9 @@ int mdg_client_sio_connect(struct madang_client *c)
     mdg_buf_init(&s->packet, most);
     mdg_buf_init(&s->bytes, most);
     mdg_buf_init(&s->owed, PACKET_MAX);
+    mdg_buf_init(&s->early, most);
     c->sio = s;
-    return send_packet(c, &p);
+    return ask_for_namespace(c);
 }
 
 /* The reference server handles an event a tick after it has read it, and drops it when a DISCONNECT
@@ -226,20 +282,90 @@ static void refuse(struct madang_client *c, struct mdg_slice json)
     mdg_client_refused(c, MDG_CLOSE_POLICY, text);
 }
 
-static void hand_over(struct madang_client *c, const struct mdg_sio_packet *p,
-                      struct mdg_slice json)
+static void keep_id(char out[MDG_CLIENT_SIO_ID_MAX], struct mdg_slice json)
 {
-    if (mdg_sio_is_ack(p->type)) {
-        mdg_client_ack_answer(c, p->id, json);
+    out[0] = '\0';
+    if (mdg_json_type(json) == MDG_JSON_STRING && json.len < MDG_CLIENT_SIO_ID_MAX)
+        snprintf(out, MDG_CLIENT_SIO_ID_MAX, "%.*s", (int)json.len, (const char *)json.data);
+}
+
+/* Where recovery is on, a string at an event's end is its offset, whatever else it may be. */
+static void keep_offset(struct madang_client *c, struct mdg_slice json)
+{
+    struct mdg_json_iter it;
+    struct mdg_slice value, last = {NULL, 0};
+    if (!c->sio_pid[0] || !mdg_json_array(json, &it) || !mdg_json_element(&it, &value))
         return;
-    }
+    while (mdg_json_element(&it, &value))
+        last = value;
+    if (mdg_json_type(last) == MDG_JSON_STRING)
+        keep_id(c->sio_offset, last);
+}
+
+static void tell_event(struct madang_client *c, bool has_id, uint64_t id, struct mdg_slice json)
+{
+    keep_offset(c, json);
     if (!c->handlers->on_event) {
         mdg_client_message(c, json, false);
         return;
     }
     const struct madang_client_event e = {
-        .json = (const char *)json.data, .len = json.len, .wants_answer = p->has_id, .id = p->id};
+        .json = (const char *)json.data, .len = json.len, .wants_answer = has_id, .id = id};
     c->handlers->on_event(c, &e, c->arg);
+}
+
+/* The reference server sends what a recovered session missed before its CONNECT. */
+static int put_by(struct madang_client *c, const struct mdg_sio_packet *p, struct mdg_slice json)
+{
+    struct mdg_buf *early = &c->sio->early;
+    const struct early head = {.len = json.len, .has_id = p->has_id, .id = p->id};
+    int rc = mdg_buf_reserve(early, sizeof head + json.len);
+    if (rc == 0)
+        rc = mdg_buf_append(early, mdg_slice(&head, sizeof head));
+    return rc == 0 ? mdg_buf_append(early, json) : rc;
+}
+
+static void tell_early(struct madang_client *c)
+{
+    struct mdg_buf early = c->sio->early;
+    size_t at = 0;
+    mdg_buf_init(&c->sio->early, 1); /* taken away: the handlers may end all this */
+    while (at < early.len && c->state == MDG_CLIENT_OPEN) {
+        struct early head;
+        memcpy(&head, early.data + at, sizeof head);
+        at += sizeof head;
+        tell_event(c, head.has_id, head.id, mdg_slice(early.data + at, head.len));
+        at += head.len;
+    }
+    mdg_buf_fini(&early);
+}
+
+/* The namespace is open: as a new session, or as the one that was lost. */
+static void admitted(struct madang_client *c, struct mdg_slice json)
+{
+    struct mdg_slice pid = {NULL, 0};
+    char before[MDG_CLIENT_SIO_ID_MAX];
+    memcpy(before, c->sio_pid, sizeof before);
+    (void)!mdg_json_find(json, MDG_SLICE_LIT("pid"), &pid);
+    keep_id(c->sio_pid, pid);
+    c->sio_recovered = before[0] && strcmp(before, c->sio_pid) == 0;
+    if (!c->sio_recovered)
+        c->sio_offset[0] = '\0';
+    c->sio->connected = true;
+    mdg_client_opened(c, "");
+    if (c->sio && c->state == MDG_CLIENT_OPEN)
+        tell_early(c);
+}
+
+static int hand_over(struct madang_client *c, const struct mdg_sio_packet *p, struct mdg_slice json)
+{
+    if (!c->sio->connected)
+        return mdg_sio_is_ack(p->type) ? MDG_E_PROTO : put_by(c, p, json);
+    if (mdg_sio_is_ack(p->type))
+        mdg_client_ack_answer(c, p->id, json);
+    else
+        tell_event(c, p->has_id, p->id, json);
+    return 0;
 }
 
 /* All attachments are there. */
@@ -261,7 +387,7 @@ static int hand_over_binary(struct madang_client *c)
     if (rc == 0 && text) {
         mdg_writer_init(&w, text, w.len);
         mdg_sio_write_inline(&w, p.data, parts, s->got);
-        hand_over(c, &p, mdg_slice(text, w.len));
+        rc = hand_over(c, &p, mdg_slice(text, w.len));
     }
     free(text);
     if (c->sio == s) {
@@ -287,12 +413,8 @@ static int take_attachment(struct madang_client *c, struct mdg_slice data)
 static int take_data(struct madang_client *c, const struct mdg_sio_packet *p, struct mdg_slice text)
 {
     struct mdg_client_sio *s = c->sio;
-    if (!s->connected)
-        return MDG_E_PROTO;
-    if (p->attachments == 0) {
-        hand_over(c, p, p->data);
-        return 0;
-    }
+    if (p->attachments == 0)
+        return hand_over(c, p, p->data);
     s->wanted = p->attachments;
     return mdg_buf_append(&s->packet, text);
 }
@@ -312,8 +434,7 @@ int mdg_client_sio_packet(struct madang_client *c, struct mdg_input in, bool bin
     if (!mdg_slice_eq(p.nsp, mdg_slice_str(c->sio_namespace)))
         return 0; /* we asked for one only */
     if (p.type == MDG_SIO_CONNECT && !s->connected) {
-        s->connected = true;
-        mdg_client_opened(c, "");
+        admitted(c, p.data);
     } else if (p.type == MDG_SIO_CONNECT_ERROR) {
         refuse(c, p.data);
     } else if (p.type == MDG_SIO_DISCONNECT) { /* a client that is sent away does not come back */

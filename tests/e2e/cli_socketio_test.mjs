@@ -97,6 +97,31 @@ test("cat: comes back after a loss, and says then what was typed meanwhile", { o
   }
 });
 
+test("cat: a session that a server recovers misses nothing, also with auth", { once: true }, async (t) => {
+  const asked = [];
+  const { port } = await reference(t, (io) => io.on("connection", (socket) => {
+    asked.push([socket.recovered, socket.handshake.auth.token]);
+    if (!socket.recovered) socket.emit("hello");
+    socket.on("hang up", () => {
+      socket.conn.close();
+      setTimeout(() => io.emit("missed", 1), 20);
+    });
+    socket.on("message", (text) => socket.emit("back", text));
+  }), { connectionStateRecovery: {} });
+  for (const kind of KINDS) {
+    const cat = new Tool(t, ["cat", "-r", "--auth", ' {"token":"t"} ', `${kind}://127.0.0.1:${port}`], { input: null });
+    await cat.heard("hello");
+    cat.type('["hang up"]');
+    await cat.heard("connected, recovered");
+    cat.type("again");
+    await cat.heard('["back","again"');
+    const events = cat.out.split("\n").slice(0, -1).map((l) => JSON.parse(l).slice(0, 2));
+    assert.deepEqual(events.map(([name]) => name), ["hello", "missed", "back"], kind);
+    assert.deepEqual(asked.splice(0), [[false, "t"], [true, "t"]]);
+    cat.child.kill("SIGKILL");
+  }
+});
+
 test("cat: a server that falls silent is lost after pingInterval and pingTimeout", { once: true }, async (t) => {
   const silent = new WebSocketServer({ port: 0, host: "127.0.0.1" });
   t.after(() => silent.close());

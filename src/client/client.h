@@ -1,5 +1,5 @@
-/* What the files of the client side share. client.c leads a client through its life; the others
- * bring it to the point where messages pass. */
+/* What the files of the client side share. open.c makes a client, client.c leads it through its
+ * life, send.c keeps what is to be sent; the others bring it to the point where messages pass. */
 #ifndef MDG_CLIENT_H
 #define MDG_CLIENT_H
 
@@ -72,8 +72,8 @@ struct mdg_client_protocol {
 };
 
 extern const struct mdg_client_carrier mdg_client_carrier_ws, mdg_client_carrier_http,
-    mdg_client_carrier_udp, mdg_client_carrier_poll, mdg_client_carrier_xhr,
-    mdg_client_carrier_eio_poll;
+    mdg_client_carrier_lines, mdg_client_carrier_bytes, mdg_client_carrier_udp,
+    mdg_client_carrier_poll, mdg_client_carrier_xhr, mdg_client_carrier_eio_poll;
 extern const struct mdg_client_protocol mdg_client_protocol_sockjs, mdg_client_protocol_stomp,
     mdg_client_protocol_eio, mdg_client_protocol_sio;
 
@@ -182,8 +182,9 @@ void mdg_client_lost(struct madang_client *c, int err);
 /* The server refuses for a reason that would be the same the next time. */
 void mdg_client_refused(struct madang_client *c, int code, const char *reason);
 void mdg_client_message(struct madang_client *c, struct mdg_slice data, bool binary);
-/* One unit, by the carrier. MDG_E_FULL: mdg_client_sent follows. */
-int mdg_client_carry(struct madang_client *c, struct mdg_slice data, bool binary) MDG_NODISCARD;
+/* It is closing and all is sent: says goodbye, and ends. */
+void mdg_client_say_goodbye(struct madang_client *c);
+void mdg_client_on_timer(struct mdg_timer *t, void *arg);
 /* Where the last message stands, for the next connection. Too long a text is forgotten. */
 void mdg_client_remember(struct madang_client *c, struct mdg_slice position);
 /* "" when there is none. */
@@ -197,6 +198,16 @@ const char *mdg_client_connect_error(const struct madang_client *c, int err);
 void mdg_client_drop_stream(struct mdg_stream *s);
 /* There is room for what waits to be sent, or all of it is gone. */
 void mdg_client_sent(struct madang_client *c);
+
+/* send.c */
+/* What waits goes out, as far as there is room. */
+void mdg_client_flush(struct madang_client *c);
+void mdg_client_queue_free(struct madang_client *c);
+/* One unit, by the carrier. MDG_E_FULL: mdg_client_sent follows. */
+int mdg_client_carry(struct madang_client *c, struct mdg_slice data, bool binary) MDG_NODISCARD;
+
+/* open.c; a mdg_defer_fn. */
+void mdg_client_free(struct mdg_loop *loop, void *arg);
 
 /* http.c: WebSocket's handshake and event streams. */
 extern const struct mdg_stream_user mdg_client_http_user;

@@ -183,7 +183,7 @@ int talk_check(struct bench *b)
     const char *url = b->connection.options.url;
     bool stomp = url_of(url, "stomp"), poll = url_of(url, "poll"), sio = url_of(url, "sio");
     bool stream = url_of(url, "http") || url_of(url, "sse");
-    if (url_check(url) != EXIT_OK)
+    if (connection_check(&b->connection, url) != EXIT_OK)
         return EXIT_USAGE;
     bool talks = b->mode == BENCH_ECHO || b->mode == BENCH_FANOUT;
     if (b->mode == BENCH_ECHO && stream)
@@ -206,8 +206,6 @@ int talk_check(struct bench *b)
                            "that ends is kept for its last answers");
     if (b->ack && (!sio || b->mode != BENCH_ECHO || b->room))
         return usage_error("--ack is for echo over Socket.IO (sio://), without --room");
-    if (b->connection.options.event && !sio)
-        return usage_error("--event names an event of Socket.IO (sio://)");
     if (b->binary && (b->room || b->ack || is_lines(url) || url_of(url, "sockjs")))
         return usage_error("--binary: only text passes there");
     if (!talks && stomp && !b->room && !names_room(url))

@@ -270,6 +270,20 @@ static int own_option(struct cat *c, int option, const char *value)
     }
 }
 
+/* An option that would do nothing there is a mistake. */
+static int check(const struct cat *c, const char *url)
+{
+    bool positions = speech_of(url) == SPEECH_HTTP || speech_of(url) == SPEECH_BODIES;
+    if (connection_check(&c->connection, url) != EXIT_OK)
+        return EXIT_USAGE;
+    if ((c->ask || c->answer) && !url_of(url, "sio"))
+        return usage_error("--ack and --answer are for Socket.IO (sio://), not for '%s'", url);
+    if (c->connection.options.position && !positions)
+        return usage_error("--resume is for event streams, polls and STOMP; a room of madang "
+                           "resumes by every scheme with madang sub --room ROOM --resume");
+    return EXIT_OK;
+}
+
 static int parse(struct cat *c, int argc, char **argv)
 {
     static const struct option options[] = {CONNECTION_OPTIONS,
@@ -288,8 +302,10 @@ static int parse(struct cat *c, int argc, char **argv)
         code = own_option(c, option, optarg);
     if (code == EXIT_OK && optind + 1 != argc)
         return usage_error("madang cat takes one address (madang cat --help)");
+    if (code != EXIT_OK)
+        return code;
     c->connection.options.url = argv[optind];
-    return code;
+    return check(c, argv[optind]);
 }
 
 int cmd_cat(int argc, char **argv)

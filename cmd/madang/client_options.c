@@ -113,7 +113,7 @@ static bool is_misspelt(const char *url, char *out, size_t cap)
     return false;
 }
 
-int url_check(const char *url)
+static int url_check(const char *url)
 {
     char better[512];
     if (strstr(url, "://") || strncmp(url, "unix:", 5) == 0)
@@ -123,6 +123,16 @@ int url_check(const char *url)
     return usage_error("'%s' is not an address; for a WebSocket it would be ws://%s, for text "
                        "lines tcp://%s (madang cat --help lists all kinds)",
                        url, *url ? url : "HOST:PORT/PATH", *url ? url : "HOST:PORT");
+}
+
+int connection_check(const struct connection *c, const char *url)
+{
+    if (url_check(url) != EXIT_OK)
+        return EXIT_USAGE;
+    if ((c->options.auth || c->options.path || c->options.event) && !url_of(url, "sio"))
+        return usage_error("--auth, --path and --event are for Socket.IO (sio://), not for '%s'",
+                           url);
+    return EXIT_OK;
 }
 
 int url_error(const char *url, int err)

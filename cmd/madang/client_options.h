@@ -53,8 +53,9 @@ int connection_option(struct connection *c, int option, const char *value);
 int number_option(const char *name, const char *text, long min, long max, long *out);
 /* The scheme begins with that: "stomp" is stomp, stomps, stomp+ws and stomp+wss. */
 bool url_of(const char *url, const char *family);
-/* EXIT_OK, or EXIT_USAGE after saying that it has no scheme. */
-int url_check(const char *url);
+/* EXIT_OK, or EXIT_USAGE after saying that the address has no scheme, or not the one for an option.
+ */
+int connection_check(const struct connection *c, const char *url);
 /* "NAME: why" for a URL that cannot be used. Returns EXIT_USAGE. */
 int url_error(const char *url, int err);
 /* "* connected" and the like, on standard error, unless quiet. */

@@ -260,7 +260,7 @@ static int set_address(struct pub *p, const char *url)
     enum speech speech = speech_of(url);
     p->rooms =
         (struct rooms){.speech = speech, .url = url, .on_unit = on_unit, .on_ready = on_ready};
-    if (url_check(url) != EXIT_OK)
+    if (connection_check(&p->connection, url) != EXIT_OK)
         return EXIT_USAGE;
     p->silent = speech == SPEECH_BODIES || (speech == SPEECH_EVENTS && !p->room);
     if (!p->room && speech != SPEECH_EVENTS)

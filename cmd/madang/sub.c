@@ -284,10 +284,12 @@ static int set_address(struct sub *s, const char *url)
         names[i] = s->list[i].name;
     s->rooms = (struct rooms){
         .speech = speech_of(url), .url = url, .on_unit = on_unit, .on_ready = on_ready};
-    if (url_check(url) != EXIT_OK)
+    if (connection_check(&s->connection, url) != EXIT_OK)
         return EXIT_USAGE;
     if (s->rooms.speech == SPEECH_BODIES && s->room_count > 1)
         return usage_error("madang sub takes one --room for a STOMP broker");
+    if (s->rooms.speech == SPEECH_BODIES && s->history > 0)
+        return usage_error("--history is not for STOMP: --resume EPOCH:SEQ begins earlier there");
     if (s->rooms.speech == SPEECH_UNITS && s->room_count == 0)
         return usage_error("madang sub needs --room ROOM for this address");
     if (s->rooms.speech != SPEECH_BODIES)

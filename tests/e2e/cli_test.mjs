@@ -89,6 +89,9 @@ test("cat says what went wrong and how it ended", { once: true }, async (t) => {
     [[], 2, /one address/],
     [["-H", "no header", "ws://h/"], 2, /not a header/],
     [["--timeout", "x", "ws://h/"], 2, /number/],
+    [["--auth", "{}", "ws://h/"], 2, /for Socket.IO/],
+    [["--ack", "eio://h/"], 2, /for Socket.IO/],
+    [["--resume", "1:2", "ws://h/"], 2, /madang sub --room ROOM --resume/],
   ]) {
     const got = await run(t, ["cat", ...args]);
     assert.equal(got.code, code, `${args}: ${got.err}`);
@@ -223,6 +226,23 @@ test("over TLS, with the certificate trusted, not trusted, and not looked at", {
   assert.match(wary.err, /certificate/);
 });
 
+test("pub and sub by every scheme over TLS", { once: true, timeout: 60 }, async (t) => {
+  const server = await t.server({ args: ["--tls-dev"], listen: ["127.0.0.1:0"] });
+  for (const scheme of ["wss", "tls", "sses", "https", "polls", "sios", "sio+polls", "eios", "eio+polls", "sockjss", "sockjs+xhrs", "stomps", "stomp+wss"]) {
+    const url = `${scheme}://localhost:${server.port}`;
+    const sub = new Tool(t, ["sub", "-k", "-R", "tls", "-n", "1", "--history", "0", url], { input: null });
+    await sub.heard(/^(wss|tls|sio|eio|sockjs)/.test(scheme) ? "in tls" : "connected");
+    const pub = await run(t, ["pub", "-k", "-R", "tls", url, "secret"]);
+    assert.equal(pub.code, 0, `${scheme}: ${pub.err}`);
+    const { code, out } = await sub.end();
+    assert.equal(code, 0, scheme);
+    assert.match(out, /secret\n$/, scheme);
+    const wary = await run(t, ["pub", "-R", "tls", url, "secret"]);
+    assert.equal(wary.code, 1, scheme);
+    assert.match(wary.err, /certificate/, scheme);
+  }
+});
+
 test("out through a proxy", { once: true }, async (t) => {
   const server = await t.server({ args: ["--echo"] });
   const asked = [];
@@ -249,6 +269,12 @@ test("out through a proxy", { once: true }, async (t) => {
   assert.equal((await run(t, ["cat", "-q", url], { input: "c\n", env: { http_proxy: through, no_proxy: "127.0.0.1" } })).out, "c\n");
   assert.equal((await run(t, ["cat", "-q", "--no-proxy", url], { input: "d\n", env: { http_proxy: through } })).out, "d\n");
   assert.equal(asked.length, 2);
+  for (const scheme of ["sio", "sio+poll", "poll", "sse", "stomp+ws"]) {
+    const before = asked.length;
+    const pub = await run(t, ["pub", "-R", "r", `${scheme}://127.0.0.1:${server.port}`, "x"], { env: { http_proxy: through } });
+    assert.equal(pub.code, 0, `${scheme}: ${pub.err}`);
+    assert.ok(asked.length > before, scheme);
+  }
 });
 
 test("a unix socket", { once: true }, async (t) => {
@@ -313,7 +339,7 @@ test("bench says what to do about a case that makes no sense", { once: true }, a
     [["connect", "udp://h:1"], /do not connect/],
     [["connect", "-R", "a", "tcp://h:1"], /without --room/],
     [["echo", "--ack", "ws://h"], /--ack is for echo over Socket.IO/],
-    [["echo", "-e", "x", "ws://h"], /--event names/],
+    [["echo", "-e", "x", "ws://h"], /--event are for Socket.IO/],
     [["echo", "-b", "tcp://h:1"], /only text/],
     [["ecko", "ws://h"], /did you mean echo/],
     [["echo", "wss+x://h"], /no kind of address/],

@@ -57,6 +57,7 @@ void mdg_stomp_say(struct mdg_stomp *c, struct mdg_slice frame)
         c->link->carrier->pause(c->link, true);
     if (mdg_buf_append(&c->control, frame) < 0) {
         c->phase = MDG_STOMP_FINISHED;
+        mdg_stomp_give_back(c);
         mdg_link_close(c->link, MDG_CLOSE_SLOW, MDG_SLICE_LIT("slow"));
         mdg_stomp_stop_timers(c);
     }
@@ -75,6 +76,7 @@ void mdg_stomp_finish(struct mdg_stomp *c, int code, const char *reason)
         return;
     c->phase = MDG_STOMP_FINISHED;
     mdg_stomp_stop_timers(c);
+    mdg_stomp_give_back(c);
     if (c->control.len == 0) {
         mdg_link_close(c->link, code, mdg_slice_str(reason));
         return;

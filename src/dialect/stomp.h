@@ -30,7 +30,7 @@ struct mdg_stomp_rule {
     struct mdg_slice prefix; /* without the slash at its end */
     struct mdg_slice room, shown;
     enum mdg_stomp_kind kind; /* TOPIC or QUEUE */
-    bool whole;               /* one destination; what follows the prefix makes no difference */
+    bool whole;               /* one destination, whatever word follows the prefix */
 };
 
 struct mdg_stomp_config {

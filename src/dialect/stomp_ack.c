@@ -1,7 +1,8 @@
 /* ACK and NACK, with the headers of each version, and which deliveries are still open.
  *
  * 1.2 names a delivery by the `ack` header of its MESSAGE, "NUMBER-TAG". 1.0 and 1.1 name it by
- * `message-id`, whose end is "@@NUMBER-TAG" for that reason; 1.1 adds `subscription`. */
+ * `message-id`, whose end is "@@NUMBER-TAG" for that reason. 1.1 wants `subscription` too; clients
+ * of brokers that do not need it leave it out, and neither do we need it. */
 #include "dialect/stomp_impl.h"
 #include <stdlib.h>
 
@@ -134,17 +135,13 @@ static bool find_delivery(struct mdg_stomp *c, const struct mdg_stomp_frame *f, 
         missing(c, f, by_id ? "id" : "message-id");
         return false;
     }
-    if (c->dec.version == MDG_STOMP_1_1 && !sub.data) {
-        missing(c, f, "subscription");
-        return false;
-    }
     struct mdg_slice end = by_id ? name : after_last_at(name);
     struct mdg_stomp_sub *s =
         parse_name(end, number, tag) ? mdg_stomp_sub_by_number(c, *number) : NULL;
     bool other = s && !by_id && sub.data && s->has_id && !mdg_slice_eq(sub, mdg_stomp_sub_id(s));
     if (s && !other && mdg_stomp_window_has(&s->window, *tag))
         return true;
-    mdg_stomp_fail(c, f, "Not found", "No message '%.*s' waits for %s\n",
+    mdg_stomp_fail(c, f, "Message not found", "No message '%.*s' waits for %s\n",
                    (int)mdg_min_size(name.len, 200), (const char *)name.data,
                    mdg_stomp_command_text(f->command));
     return false;

@@ -173,6 +173,9 @@ static bool start_heartbeats(struct mdg_stomp *c, const struct mdg_stomp_frame *
     }
     ours->can_ms = offer(c, config->heartbeat_can_ms, theirs.want_ms);
     ours->want_ms = offer(c, config->heartbeat_want_ms, theirs.can_ms);
+    /* 1.0 has no heart-beats: a client of it that sends the header may not mean to beat. */
+    if (c->dec.version == MDG_STOMP_1_0)
+        ours->want_ms = 0;
     c->beat_in_ms = interval(c, theirs.can_ms, ours->want_ms);
     c->beat_out_ms = interval(c, ours->can_ms, theirs.want_ms);
     return true;

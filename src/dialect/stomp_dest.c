@@ -11,11 +11,23 @@ static bool has_prefix(struct mdg_slice text, struct mdg_slice prefix, struct md
     return rest->len == 0 || rest->data[0] == '/';
 }
 
-static bool invalid(struct mdg_stomp *c, const struct mdg_stomp_frame *f, const char *family,
-                    struct mdg_slice rest)
+/* The "topic" of "/topic/a.b"; *rest is "/a.b". */
+static struct mdg_slice family_of(struct mdg_slice text, struct mdg_slice *rest)
 {
-    mdg_stomp_fail(c, f, "Invalid destination", "'%.*s' is not a valid %s destination\n",
-                   (int)mdg_min_size(rest.len, 200), (const char *)rest.data, family);
+    size_t len = 0;
+    struct mdg_slice tail = mdg_slice(text.data + (text.len > 0), text.len - (text.len > 0));
+    while (len < tail.len && tail.data[len] != '/')
+        len++;
+    *rest = mdg_slice(tail.data + len, tail.len - len);
+    return mdg_slice(tail.data, len);
+}
+
+static bool invalid(struct mdg_stomp *c, const struct mdg_stomp_frame *f, struct mdg_slice text)
+{
+    struct mdg_slice rest, family = family_of(text, &rest);
+    mdg_stomp_fail(c, f, "Invalid destination", "'%.*s' is not a valid %.*s destination\n",
+                   (int)mdg_min_size(rest.len, 200), (const char *)rest.data,
+                   (int)mdg_min_size(family.len, 50), (const char *)family.data);
     return false;
 }
 
@@ -81,32 +93,61 @@ static int by_rules(const struct mdg_stomp *c, struct mdg_slice text, struct mdg
         struct mdg_writer w;
         if (!has_prefix(text, r->prefix, &rest))
             continue;
+        struct mdg_slice key = mdg_slice(rest.data + (rest.len > 0), rest.len - (rest.len > 0));
+        if (!(r->whole && rest.len == 0) && !name_ok(c, key))
+            return -1;
         mdg_writer_init(&w, out->room, sizeof out->room);
         mdg_write_slice(&w, r->room);
-        if (!r->whole) {
-            if (rest.len < 2 || !name_ok(c, mdg_slice(rest.data + 1, rest.len - 1)))
-                return -1;
-            mdg_write_slice(&w, mdg_slice(rest.data + 1, rest.len - 1));
-        }
+        if (!r->whole)
+            mdg_write_slice(&w, key);
         out->name = finish(out, &w);
+        out->kind = r->kind;
+        if (r->whole)
+            return out->name.data ? 1 : -1; /* shown as it was asked for */
         size_t used = w.len;
         mdg_write_slice(&w, r->shown);
-        if (!r->whole)
-            mdg_write_slice(&w, mdg_slice(rest.data + 1, rest.len - 1));
+        mdg_write_slice(&w, key);
         if (!mdg_writer_fits(&w))
             return -1;
         out->shown = mdg_slice(out->room + used, w.len - used);
-        out->kind = r->kind;
         return 1;
     }
     return 0;
 }
 
+/* Of a family that only rules know, such as "/exchange", and none of them names this one. */
+static bool is_of_ruled_family(const struct mdg_stomp *c, struct mdg_slice family)
+{
+    const struct mdg_stomp_config *config = c->server->config;
+    for (size_t i = 0; i < config->rule_count; i++) {
+        struct mdg_slice rest;
+        if (mdg_slice_eq(family_of(config->rules[i].prefix, &rest), family))
+            return true;
+    }
+    return false;
+}
+
+/* Told in the words that clients of other brokers know. */
+static bool no_such(struct mdg_stomp *c, const struct mdg_stomp_frame *f, struct mdg_slice text)
+{
+    struct mdg_slice rest, key, family = family_of(text, &rest);
+    struct mdg_slice name = family_of(rest, &key);
+    if (!name_ok(c, name) || (key.len && !name_ok(c, mdg_slice(key.data + 1, key.len - 1))))
+        return invalid(c, f, text);
+    mdg_stomp_fail(c, f, "not_found", "NOT_FOUND - no %.*s '%.*s' in vhost '/'\n",
+                   (int)mdg_min_size(family.len, 50), (const char *)family.data,
+                   (int)mdg_min_size(name.len, 200), (const char *)name.data);
+    return false;
+}
+
 static bool unknown(struct mdg_stomp *c, const struct mdg_stomp_frame *f, struct mdg_slice text,
                     struct mdg_stomp_dest *out)
 {
+    struct mdg_slice rest;
     out->kind = c->server->config->unknown;
     out->name = text;
+    if (out->kind == MDG_STOMP_REFUSED && is_of_ruled_family(c, family_of(text, &rest)))
+        return no_such(c, f, text);
     if (out->kind != MDG_STOMP_REFUSED && text.len <= c->server->config->destination_bytes_max)
         return true;
     mdg_stomp_fail(c, f, "Unknown destination",
@@ -132,32 +173,32 @@ bool mdg_stomp_dest_parse(struct mdg_stomp *c, const struct mdg_stomp_frame *f,
     }
     int ruled = by_rules(c, text, out);
     if (ruled < 0)
-        return invalid(c, f, "exchange", text);
+        return invalid(c, f, text);
     if (ruled == 0 && has_prefix(text, MDG_SLICE_LIT("/topic"), &rest)) {
         out->kind = MDG_STOMP_TOPIC;
         out->name = mdg_slice(rest.data + 1, rest.len ? rest.len - 1 : 0);
         if (!name_ok(c, out->name))
-            return invalid(c, f, "topic", rest);
+            return invalid(c, f, text);
     } else if (ruled == 0 && has_prefix(text, MDG_SLICE_LIT("/queue"), &rest)) {
         out->kind = MDG_STOMP_QUEUE;
         out->name = text;
         if (!name_ok(c, mdg_slice(rest.data + 1, rest.len ? rest.len - 1 : 0)))
-            return invalid(c, f, "queue", rest);
+            return invalid(c, f, text);
     } else if (ruled == 0 && has_prefix(text, MDG_SLICE_LIT("/reply-queue"), &rest) && sends) {
         out->kind = MDG_STOMP_TEMP_QUEUE; /* somebody's; kept in memory only */
         out->name = text;
         if (!name_ok(c, mdg_slice(rest.data + 1, rest.len ? rest.len - 1 : 0)))
-            return invalid(c, f, "reply-queue", rest);
+            return invalid(c, f, text);
     } else if (ruled == 0 && has_prefix(text, MDG_SLICE_LIT("/temp-queue"), &rest)) {
         out->kind = MDG_STOMP_TEMP_QUEUE;
         if (rest.len < 2 || !name_ok(c, mdg_slice(rest.data + 1, rest.len - 1)) ||
             !mdg_stomp_temp_key(c, text, &w))
-            return invalid(c, f, "temp-queue", rest);
+            return invalid(c, f, text);
         out->name = finish(out, &w);
     } else if (ruled == 0 && has_prefix(text, MDG_SLICE_LIT("/user"), &rest)) {
         out->kind = MDG_STOMP_USER_QUEUE;
         if (text.len > c->server->config->destination_bytes_max || !user_key(c, rest, sends, &w))
-            return invalid(c, f, "user", rest);
+            return invalid(c, f, text);
         out->name = finish(out, &w);
     } else if (ruled == 0 && !unknown(c, f, text, out)) {
         return false;

@@ -139,6 +139,9 @@ int mdg_stomp_publish(struct mdg_stomp *c, enum mdg_stomp_kind kind, bool keep,
 /* stomp_subs.c */
 void mdg_stomp_on_subscribe(struct mdg_stomp *c, const struct mdg_stomp_frame *f);
 void mdg_stomp_on_unsubscribe(struct mdg_stomp *c, const struct mdg_stomp_frame *f);
+/* The connection takes nothing from queues any more: what it holds goes to others at once, however
+ * long the peer takes to close. */
+void mdg_stomp_give_back(struct mdg_stomp *c);
 void mdg_stomp_drop_subs(struct mdg_stomp *c);
 void mdg_stomp_resume_subs(struct mdg_stomp *c);
 /* A subscription to a temporary queue of this connection, made for its reply-to. */

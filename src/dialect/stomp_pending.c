@@ -124,6 +124,7 @@ void mdg_stomp_on_disconnect(struct mdg_stomp *c, const struct mdg_stomp_frame *
         return;
     p->closes = true;
     c->phase = MDG_STOMP_LEAVING;
+    mdg_stomp_give_back(c);
     mdg_stomp_drop_txs(c); /* 1.2 "BEGIN": a transaction that was not committed is aborted */
     leave_if_last(c);
 }

@@ -92,16 +92,20 @@ static bool check_id(struct mdg_stomp *c, const struct mdg_stomp_frame *f, struc
     return true;
 }
 
-/* "/durable/IDENTITY/ID": the identity is the client-id of CONNECT, else the user's name. */
-static bool durable_key(const struct mdg_stomp *c, struct mdg_slice id, struct mdg_writer *w)
+/* The identity is the client-id of CONNECT, else the user's name. The length in front and the line
+ * feed, which no room's name holds, keep different subscriptions from getting the same key. */
+static bool durable_key(const struct mdg_stomp *c, struct mdg_slice id, struct mdg_slice room,
+                        struct mdg_writer *w)
 {
+    struct mdg_slice who = c->client_id ? mdg_slice_str(c->client_id) : mdg_principal_name(c->who);
     mdg_write_str(w, "/durable/");
-    if (c->client_id)
-        mdg_write_str(w, c->client_id);
-    else
-        mdg_write_slice(w, mdg_principal_name(c->who));
+    mdg_write_dec(w, who.len);
+    mdg_write_u8(w, ':');
+    mdg_write_slice(w, who);
     mdg_write_u8(w, '/');
     mdg_write_slice(w, id);
+    mdg_write_u8(w, '\n');
+    mdg_write_slice(w, room);
     return mdg_writer_fits(w);
 }
 
@@ -114,8 +118,12 @@ static bool check_durable(struct mdg_stomp *c, const struct mdg_stomp_frame *f, 
     if (!w->durable)
         return true;
     mdg_writer_init(&to, w->key_room, sizeof w->key_room);
-    if (!w->id.data || !durable_key(c, w->id, &to)) {
-        mdg_stomp_fail(c, f, "Missing header", "A durable subscription needs an 'id'\n");
+    if (!w->id.data) {
+        mdg_stomp_fail(c, f, "Missing Header", "Header 'id' is required for durable subscriptions");
+        return false;
+    }
+    if (!durable_key(c, w->id, w->dest.name, &to)) {
+        mdg_stomp_fail(c, f, "Invalid header", "The durable subscription's name is too long\n");
         return false;
     }
     w->key = mdg_slice(w->key_room, to.len);
@@ -272,22 +280,34 @@ int mdg_stomp_subscribe_reply(struct mdg_stomp *c, struct mdg_slice destination,
     return err;
 }
 
-void mdg_stomp_on_unsubscribe(struct mdg_stomp *c, const struct mdg_stomp_frame *f)
+/* The subscription that UNSUBSCRIBE means; NULL: the connection was failed. */
+static struct mdg_stomp_sub *find_named(struct mdg_stomp *c, const struct mdg_stomp_frame *f)
 {
     struct mdg_slice id = mdg_stomp_find(f, "id");
-    struct mdg_slice destination = mdg_stomp_find(f, "destination");
-    if (!id.data && (c->dec.version >= MDG_STOMP_1_1 || !destination.data)) {
+    struct mdg_stomp_dest dest;
+    dest.shown = mdg_stomp_find(f, "destination");
+    if (!id.data && (c->dec.version >= MDG_STOMP_1_1 || !dest.shown.data)) {
         mdg_stomp_fail(c, f, "Missing header", "UNSUBSCRIBE must include the 'id' header\n");
-        return;
+        return NULL;
     }
-    struct mdg_stomp_sub *s = find_sub(c, id, destination);
-    if (!s) {
-        struct mdg_slice name = id.data ? id : destination;
-        mdg_stomp_fail(c, f, "Subscription not found",
-                       "There is no current subscription to '%.*s'.\n",
+    /* In 1.0 the destination alone may name it, as it was written in SUBSCRIBE. */
+    if (!id.data && !mdg_stomp_dest_parse(c, f, &dest))
+        return NULL;
+    struct mdg_stomp_sub *s = find_sub(c, id, dest.shown);
+    struct mdg_slice name = id.data ? id : dest.shown;
+    if (!s)
+        mdg_stomp_fail(c, f, "No subscription found",
+                       "UNSUBSCRIBE must refer to an existing subscription.\n"
+                       "Subscription to '%.*s' not found.\n",
                        (int)mdg_min_size(name.len, 200), (const char *)name.data);
+    return s;
+}
+
+void mdg_stomp_on_unsubscribe(struct mdg_stomp *c, const struct mdg_stomp_frame *f)
+{
+    struct mdg_stomp_sub *s = find_named(c, f);
+    if (!s)
         return;
-    }
     struct mdg_stomp_pending *p = mdg_stomp_pend(c, f);
     if (!p)
         return;
@@ -305,6 +325,16 @@ void mdg_stomp_on_unsubscribe(struct mdg_stomp *c, const struct mdg_stomp_frame 
     }
     free_sub(s);
     mdg_stomp_pend_done(p, 0);
+}
+
+void mdg_stomp_give_back(struct mdg_stomp *c)
+{
+    MDG_LIST_FOR(node, next, &c->subs)
+    {
+        struct mdg_stomp_sub *s = MDG_CONTAINER_OF(node, struct mdg_stomp_sub, in_conn);
+        if (s->is_queue)
+            mdg_queue_unsubscribe(&s->queue_sub);
+    }
 }
 
 void mdg_stomp_drop_subs(struct mdg_stomp *c)

@@ -329,6 +329,26 @@ static void wildcards_tell_the_real_destination(void **state)
     stop(&w);
 }
 
+/* 1.1 wants `subscription` too, which clients of some brokers leave out. */
+static void in_1_1_the_message_id_alone_names_a_delivery(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    start(&w);
+    open_connected(&w, &c, "1.1");
+    say(&c, "SUBSCRIBE\nid:s\ndestination:/queue/q\nack:client\n\n^"
+            "SEND\ndestination:/queue/q\n\nx^");
+    char text[200], id[100] = {0};
+    sscanf(strstr(c.out, "message-id:") + 11, "%99[^\n]", id);
+    snprintf(text, sizeof text, "NACK\nmessage-id:%s\nrequeue:false\nreceipt:n\n\n^", id);
+    c.out_len = 0;
+    say(&c, text);
+    hear(&c, "RECEIPT\nreceipt-id:n\n\n^");
+    drop(&c);
+    stop(&w);
+}
+
 static void queue_messages_are_acknowledged_one_by_one(void **state)
 {
     (void)state;
@@ -357,7 +377,7 @@ static void queue_messages_are_acknowledged_one_by_one(void **state)
                      "original-destination:/queue/q\ndead-letter-reason:rejected\n"
                      "content-length:3\n\none"));
     say(&b, "ACK\nmessage-id:T_x@@session-SID@@1-2\nsubscription:x\n\n^");
-    assert_non_null(strstr(b.out, "ERROR\nmessage:Not found\n"));
+    assert_non_null(strstr(b.out, "ERROR\nmessage:Message not found\n"));
     assert_true(b.closed);
     drop(&b);
     stop(&w);
@@ -441,13 +461,13 @@ static void errors_name_what_was_wrong_and_close(void **state)
          "'maybe' is not a valid ack mode"},
         {"SUBSCRIBE\nid:1\ndestination:/topic/a\n\n^SUBSCRIBE\nid:1\ndestination:/queue/a\n\n^",
          "A subscription identified by 'T_1' already exists."},
-        {"UNSUBSCRIBE\nid:1\n\n^", "message:Subscription not found\n"},
-        {"ACK\nid:1-1\n\n^", "message:Not found\n"},
+        {"UNSUBSCRIBE\nid:1\n\n^", "message:No subscription found\n"},
+        {"ACK\nid:1-1\n\n^", "message:Message not found\n"},
         {"ACK\nmessage-id:1\n\n^", "message:Missing header\n"},
         {"COMMIT\ntransaction:t\n\n^", "message:Unknown transaction\n"},
         {"BEGIN\ntransaction:t\n\n^BEGIN\ntransaction:t\n\n^", "message:Duplicate transaction\n"},
         {"BEGIN\ntransaction:1\n\n^BEGIN\ntransaction:2\n\n^BEGIN\ntransaction:3\n\n^",
-         "message:Too many transactions\n"},
+         "message:Transaction limit exceeded\n"},
         {"BEGIN\n\n^", "message:Missing transaction\n"},
         {"CONNECT\n\n^", "You are connected already.\n"},
         {"MESSAGE\n\n^", "message:Bad command\n"},
@@ -471,6 +491,81 @@ static void errors_name_what_was_wrong_and_close(void **state)
         drop(&c);
     }
     stop(&w);
+}
+
+/* As in suites that were written for another broker. */
+static void destinations_of_rules_are_found_shown_and_refused(void **state)
+{
+    (void)state;
+    const struct mdg_stomp_rule rules[] = {
+        {MDG_SLICE_LIT("/exchange/amq.fanout"), MDG_SLICE_LIT("amq.fanout"),
+         MDG_SLICE_LIT("/exchange/amq.fanout"), MDG_STOMP_TOPIC, true},
+        {MDG_SLICE_LIT("/exchange/amq.topic"),
+         {NULL, 0},
+         MDG_SLICE_LIT("/topic/"),
+         MDG_STOMP_TOPIC,
+         false},
+    };
+    static const struct {
+        const char *destination, *heard;
+    } cases[] = {
+        {"/exchange", "message:Invalid destination\n"},
+        {"/exchange", "'' is not a valid exchange destination\n"},
+        {"/exchange//foo", "'//foo' is not a valid exchange destination\n"},
+        {"/exchange/bah/baz/boo", "'/bah/baz/boo' is not a valid exchange destination\n"},
+        {"/exchange/amq.topic/a/b", "'/amq.topic/a/b' is not a valid exchange destination\n"},
+        {"/exchange/amq.fanout/a/b", "'/amq.fanout/a/b' is not a valid exchange destination\n"},
+        {"/exchange/none", "message:not_found\n"},
+        {"/exchange/none/key", "NOT_FOUND - no exchange 'none' in vhost '/'\n"},
+    };
+    struct world w;
+    struct client c;
+    start(&w);
+    w.config.rules = rules;
+    w.config.rule_count = MDG_ARRAY_LEN(rules);
+    w.config.slashes = false;
+    for (size_t i = 0; i < MDG_ARRAY_LEN(cases); i++) {
+        char text[200];
+        open_connected(&w, &c, "1.0");
+        snprintf(text, sizeof text, "SEND\ndestination:%s\n\n^", cases[i].destination);
+        say(&c, text);
+        assert_non_null(strstr(c.out, cases[i].heard));
+        assert_true(c.closed);
+        drop(&c);
+    }
+    open_connected(&w, &c, "1.0");
+    say(&c, "SUBSCRIBE\ndestination:/exchange/amq.fanout/key\n\n^"
+            "SEND\ndestination:/exchange/amq.fanout\n\nx^");
+    assert_non_null(strstr(c.out, "\ndestination:/exchange/amq.fanout/key\n"));
+    say(&c, "UNSUBSCRIBE\ndestination:/exchange/amq.fanout/key\n\n^"
+            "SUBSCRIBE\ndestination:/exchange/amq.topic/t\n\n^"
+            "UNSUBSCRIBE\ndestination:/exchange/amq.topic/t\nreceipt:u\n\n^");
+    assert_non_null(strstr(c.out, "RECEIPT\nreceipt-id:u\n"));
+    drop(&c);
+    stop(&w);
+}
+
+/* The peer may take its time to close; others are not to wait for that. */
+static void who_leaves_gives_back_what_it_holds_at_once(void **state)
+{
+    (void)state;
+    static const char *const goodbyes[] = {"DISCONNECT\nreceipt:d\n\n^", "NONSENSE\n\n^"};
+    for (size_t i = 0; i < MDG_ARRAY_LEN(goodbyes); i++) {
+        struct world w;
+        struct client a, b;
+        start(&w);
+        open_connected(&w, &a, "1.2");
+        open_connected(&w, &b, "1.2");
+        say(&a, "SUBSCRIBE\nid:1\ndestination:/queue/q\nack:client\n\n^"
+                "SEND\ndestination:/queue/q\n\nx^");
+        say(&b, "SUBSCRIBE\nid:1\ndestination:/queue/q\n\n^");
+        hear(&b, "");
+        say(&a, goodbyes[i]);
+        hear(&b, FRAME_1("1", "/queue/q", "1-1", "true", "content-length:1\n\nx"));
+        drop(&a);
+        drop(&b);
+        stop(&w);
+    }
 }
 
 static void disconnect_is_answered_last(void **state)
@@ -607,6 +702,23 @@ static void heartbeats_are_sent_and_missed_ones_end_the_connection(void **state)
     stop(&w);
 }
 
+/* Clients that know later versions send the header in any case, and beat only from 1.1 on. */
+static void in_1_0_beats_are_sent_and_not_demanded(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    start(&w);
+    open_client(&w, &c);
+    say(&c, "CONNECT\naccept-version:1.0\nheart-beat:1000,1000\n\n^");
+    hear(&c, "CONNECTED\nserver:madang\nsession:session-SID\nheart-beat:1000,0\nversion:1.0\n\n^");
+    wait_ms(&w, 10000);
+    assert_false(c.closed);
+    assert_true(c.out_len >= 9);
+    drop(&c);
+    stop(&w);
+}
+
 static void who_never_connects_is_closed(void **state)
 {
     (void)state;
@@ -728,15 +840,19 @@ int main(void)
         cmocka_unit_test(connect_is_refused_with_reasons),
         cmocka_unit_test(a_topic_reaches_everyone_with_headers_as_sent),
         cmocka_unit_test(wildcards_tell_the_real_destination),
+        cmocka_unit_test(in_1_1_the_message_id_alone_names_a_delivery),
         cmocka_unit_test(queue_messages_are_acknowledged_one_by_one),
         cmocka_unit_test(client_acks_are_cumulative_and_give_credit_back),
         cmocka_unit_test(a_transaction_happens_at_commit_or_not_at_all),
         cmocka_unit_test(errors_name_what_was_wrong_and_close),
+        cmocka_unit_test(who_leaves_gives_back_what_it_holds_at_once),
+        cmocka_unit_test(destinations_of_rules_are_found_shown_and_refused),
         cmocka_unit_test(disconnect_is_answered_last),
         cmocka_unit_test(a_reply_to_temporary_queue_is_reached_by_its_public_name),
         cmocka_unit_test(a_user_queue_belongs_to_the_user),
         cmocka_unit_test(a_full_link_delays_messages_and_loses_none),
         cmocka_unit_test(heartbeats_are_sent_and_missed_ones_end_the_connection),
+        cmocka_unit_test(in_1_0_beats_are_sent_and_not_demanded),
         cmocka_unit_test(who_never_connects_is_closed),
         cmocka_unit_test(a_large_body_in_small_pieces_arrives_whole),
         cmocka_unit_test(the_application_may_refuse),

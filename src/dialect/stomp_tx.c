@@ -98,7 +98,7 @@ void mdg_stomp_on_begin(struct mdg_stomp *c, const struct mdg_stomp_frame *f)
         return;
     }
     if (c->tx_count >= c->server->config->transactions_max) {
-        mdg_stomp_fail(c, f, "Too many transactions", "Commit or abort one first.\n");
+        mdg_stomp_fail(c, f, "Transaction limit exceeded", "Commit or abort one first.\n");
         return;
     }
     struct mdg_stomp_pending *p = mdg_stomp_pend(c, f);

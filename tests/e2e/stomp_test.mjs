@@ -182,6 +182,30 @@ test("a durable subscription collects while its subscriber is away", async (t) =
   assert.equal((await ann.next()).body, "new");
 });
 
+test("durable subscriptions of one id to several topics are several", { once: true }, async (t) => {
+  const target_ = await target(t, { workers: 2 });
+  const raw = new Raw(target_.port);
+  t.after(() => raw.close());
+  await raw.connect("1.2");
+  for (const topic of ["one", "two"]) {
+    raw.send("SUBSCRIBE", { destination: `/topic/${topic}`, id: "d", durable: "true", receipt: topic });
+    assert.equal((await raw.next()).headers["receipt-id"], topic);
+    raw.send("UNSUBSCRIBE", { id: "d", receipt: `${topic} away` });
+    assert.equal((await raw.next()).headers["receipt-id"], `${topic} away`);
+  }
+  raw.send("SEND", { destination: "/topic/one", receipt: "sent" }, "first");
+  assert.equal((await raw.next()).headers["receipt-id"], "sent");
+  raw.send("SEND", { destination: "/topic/two" }, "second");
+  for (const [topic, body] of [["two", "second"], ["one", "first"]]) {
+    raw.send("SUBSCRIBE", { destination: `/topic/${topic}`, id: "d", durable: "true" });
+    const m = await raw.next();
+    assert.equal(m.body, body);
+    assert.equal(m.headers.destination, `/topic/${topic}`);
+    raw.send("UNSUBSCRIBE", { id: "d", receipt: `${topic} gone` });
+    assert.equal((await raw.next()).headers["receipt-id"], `${topic} gone`);
+  }
+});
+
 test("madang pub, sub and cat talk to a STOMP broker", { once: true }, async (t) => {
   const target_ = await target(t, { workers: 1 });
   const login = ["-H", "login: guest", "-H", "passcode: guest"];

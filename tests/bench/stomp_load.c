@@ -36,6 +36,10 @@ struct client {
     int fd;
     char *keep; /* queue mode: an incomplete frame */
     size_t keep_len;
+    /* WebSocket: a length's bytes may be zero too, so payloads are told from heads. */
+    unsigned char head[10];
+    size_t head_len;
+    unsigned long long payload_left;
 };
 
 static struct client clients[CLIENTS_MAX];
@@ -63,46 +67,85 @@ static void send_all(int fd, const void *data, size_t len)
 }
 
 /* Masked with zero, which changes nothing, so that a frame is its head and the bytes. */
-static void send_frame(int fd, const char *frame, size_t len)
+static size_t put_frame(char *out, const char *frame, size_t len)
 {
     unsigned char head[14] = {0x81};
-    size_t n = 2;
-    if (!opt.ws) {
-        send_all(fd, frame, len);
-        return;
-    }
-    if (len < 126) {
+    size_t n = 0;
+    if (opt.ws && len < 126) {
         head[1] = (unsigned char)(0x80 | len);
-    } else {
+        n = 2 + 4;
+    } else if (opt.ws) {
         head[1] = 0x80 | 126;
         head[2] = (unsigned char)(len >> 8);
         head[3] = (unsigned char)len;
-        n = 4;
+        n = 4 + 4;
     }
-    static char out[BUF];
     memcpy(out, head, n);
-    memset(out + n, 0, 4);
-    memcpy(out + n + 4, frame, len);
-    send_all(fd, out, n + 4 + len);
+    memcpy(out + n, frame, len);
+    return n + len;
 }
 
-/* Until as many NULs have come: each frame ends with one. */
-static void wait_frames(int fd, int count)
+static void send_frame(int fd, const char *frame, size_t len)
+{
+    static char out[BUF];
+    send_all(fd, out, put_frame(out, frame, len));
+}
+
+/* Length of the head under way, once that can be told; 2 before. */
+static size_t head_size(const struct client *c)
+{
+    unsigned char len = c->head_len < 2 ? 0 : c->head[1] & 127;
+    return len == 126 ? 4 : len == 127 ? 10 : 2;
+}
+
+static void take_head_byte(struct client *c, unsigned char byte)
+{
+    c->head[c->head_len++] = byte;
+    if (c->head_len < 2 || c->head_len < head_size(c))
+        return;
+    c->payload_left = c->head_len == 2 ? c->head[1] & 127 : 0;
+    for (size_t i = 2; i < c->head_len; i++)
+        c->payload_left = c->payload_left << 8 | c->head[i];
+    c->head_len = 0;
+}
+
+/* How many STOMP frames end in these bytes: each ends with a NUL, and bodies here hold none. */
+static long count_frames(struct client *c, const char *bytes, size_t len)
+{
+    long count = 0;
+    for (size_t at = 0; at < len;) {
+        if (opt.ws && c->payload_left == 0) {
+            take_head_byte(c, (unsigned char)bytes[at++]);
+            continue;
+        }
+        size_t n = len - at;
+        if (opt.ws && n > c->payload_left)
+            n = (size_t)c->payload_left;
+        for (const char *from = bytes + at, *end = from + n;
+             (from = memchr(from, 0, (size_t)(end - from))) != NULL; from++)
+            count++;
+        if (opt.ws)
+            c->payload_left -= n;
+        at += n;
+    }
+    return count;
+}
+
+static void wait_frames(struct client *c, long count)
 {
     while (count > 0) {
-        ssize_t n = recv(fd, buf, sizeof buf, 0);
+        ssize_t n = recv(c->fd, buf, sizeof buf, 0);
         if (n <= 0)
             die("recv");
         if (memmem(buf, (size_t)n, "ERROR\n", 6)) {
             fwrite(buf, 1, (size_t)n, stderr);
             die("the broker says ERROR");
         }
-        for (ssize_t i = 0; i < n; i++)
-            count -= buf[i] == 0;
+        count -= count_frames(c, buf, (size_t)n);
     }
 }
 
-static int connect_client(void)
+static struct client connect_client(void)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)opt.port)};
     inet_pton(AF_INET, "127.0.0.1", &to.sin_addr);
@@ -131,17 +174,18 @@ static int connect_client(void)
                      "CONNECT\naccept-version:1.2\nhost:/\nlogin:%s\npasscode:%s\n\n", opt.login,
                      opt.passcode);
     send_frame(fd, text, (size_t)n + 1);
-    wait_frames(fd, 1);
-    return fd;
+    struct client c = {.fd = fd};
+    wait_frames(&c, 1);
+    return c;
 }
 
-static void subscribe(int fd, const char *destination, const char *more)
+static void subscribe(struct client *c, const char *destination, const char *more)
 {
     char text[512];
     int n = snprintf(text, sizeof text, "SUBSCRIBE\nid:0\ndestination:%s\nreceipt:s\n%s\n",
                      destination, more);
-    send_frame(fd, text, (size_t)n + 1);
-    wait_frames(fd, 1);
+    send_frame(c->fd, text, (size_t)n + 1);
+    wait_frames(c, 1);
 }
 
 /* Of all threads, in nanoseconds' resolution; threads that have ended are not counted. */
@@ -217,34 +261,38 @@ static void report(const char *what, double cpu, double wall, double count)
            count, wall);
 }
 
+/* The messages that are in flight together leave in one write. */
 static void run_topic(void)
 {
-    static char message[BUF];
+    static char message[BUF], burst[2 * BUF];
     struct epoll_event events[256];
-    int publisher = connect_client();
+    int publisher = connect_client().fd;
     for (int i = 0; i < opt.subscribers; i++) {
-        clients[i].fd = connect_client();
-        subscribe(clients[i].fd, "/topic/load", "");
+        clients[i] = connect_client();
+        subscribe(&clients[i], "/topic/load", "");
     }
     int ep = watch_clients(opt.subscribers);
-    size_t len = make_send(message, sizeof message, "/topic/load");
+    size_t len = make_send(message, sizeof message, "/topic/load"), burst_len = 0;
+    for (int k = 0; k < opt.in_flight; k++) {
+        if (burst_len + len + 14 > sizeof burst)
+            die("the burst is too long");
+        burst_len += put_frame(burst + burst_len, message, len);
+    }
     double cpu = cpu_s(), wall = now_s();
     int rounds = opt.messages / opt.in_flight;
     for (int r = 0; r < rounds; r++) {
-        for (int k = 0; k < opt.in_flight; k++)
-            send_frame(publisher, message, len);
+        send_all(publisher, burst, burst_len);
         long left = (long)opt.in_flight * opt.subscribers;
         while (left > 0) {
             int n = epoll_wait(ep, events, 256, 5000);
             if (n <= 0)
                 die("deliveries are missing");
             for (int i = 0; i < n; i++) {
-                ssize_t got = recv(clients[events[i].data.u32].fd, buf, sizeof buf, MSG_DONTWAIT);
+                struct client *c = &clients[events[i].data.u32];
+                ssize_t got = recv(c->fd, buf, sizeof buf, MSG_DONTWAIT);
                 if (got <= 0)
                     die("recv");
-                for (char *at = buf, *end = buf + got;
-                     (at = memchr(at, 0, (size_t)(end - at))) != NULL; at++)
-                    left--;
+                left -= count_frames(c, buf, (size_t)got);
             }
         }
     }
@@ -291,10 +339,10 @@ static void run_queue(void)
 {
     static char message[BUF];
     struct epoll_event events[256];
-    int publisher = connect_client();
+    int publisher = connect_client().fd;
     for (int i = 0; i < opt.subscribers; i++) {
-        clients[i].fd = connect_client();
-        subscribe(clients[i].fd, "/queue/load", "ack:client-individual\nprefetch-count:100\n");
+        clients[i] = connect_client();
+        subscribe(&clients[i], "/queue/load", "ack:client-individual\nprefetch-count:100\n");
     }
     int ep = watch_clients(opt.subscribers);
     size_t len = make_send(message, sizeof message, "/queue/load");
@@ -317,12 +365,12 @@ static void run_queue(void)
 
 static void run_idle(void)
 {
-    int warm = connect_client();
-    subscribe(warm, "/topic/idle", "");
+    struct client warm = connect_client();
+    subscribe(&warm, "/topic/idle", "");
     long before = rss_kib();
     for (int i = 0; i < opt.subscribers; i++) {
-        clients[i].fd = connect_client();
-        subscribe(clients[i].fd, "/topic/idle", "");
+        clients[i] = connect_client();
+        subscribe(&clients[i], "/topic/idle", "");
     }
     sleep(1);
     long after = rss_kib();

@@ -7,6 +7,7 @@
 #define MDG_DIALECT_STOMP_H
 
 #include "base/buf.h"
+#include "base/map.h"
 #include "codec/stomp.h"
 #include "hub/hub.h"
 #include "hub/queue.h"
@@ -15,6 +16,7 @@
 #include "transport/link.h"
 
 struct mdg_stomp;
+struct mdg_stomp_front;
 
 enum mdg_stomp_kind {
     MDG_STOMP_REFUSED,
@@ -69,7 +71,7 @@ struct mdg_stomp_hooks {
 };
 
 /* The end of a MESSAGE that many subscribers get: headers of the message, body, NUL. */
-struct mdg_stomp_shared_text {
+struct mdg_stomp_rest {
     struct mdg_content *content; /* a reference; NULL: empty */
     struct mdg_position at;
     uint8_t *bytes;
@@ -77,7 +79,21 @@ struct mdg_stomp_shared_text {
     uint8_t version;
 };
 
-enum { MDG_STOMP_SHARED_TEXTS = 64 /* the latest; each at most 8 KiB */ };
+enum {
+    MDG_STOMP_BATCH_MAX = 64, /* messages sent at once */
+    MDG_STOMP_RESTS = 64,     /* the latest; each at most 8 KiB */
+    MDG_STOMP_BURSTS = 16,    /* of as many different subscriptions; each at most 64 KiB */
+};
+
+/* The MESSAGE frames of a room's burst, for all subscribers that get the same bytes. */
+struct mdg_stomp_burst {
+    struct mdg_stomp_front *front;
+    const struct mdg_framing *framing;
+    struct mdg_blob *joined; /* NULL: these cannot be joined */
+    size_t len;
+    uint8_t version;
+    struct mdg_msg *msgs[MDG_STOMP_BATCH_MAX]; /* references */
+};
 
 /* What the connections of one worker share. The caller fills it and keeps it. */
 struct mdg_stomp_server {
@@ -91,7 +107,9 @@ struct mdg_stomp_server {
     void *arg;
     struct mdg_stomp_hooks hooks;
     struct mdg_buf scratch; /* for output under construction; made by mdg_stomp_server_init */
-    struct mdg_stomp_shared_text shared[MDG_STOMP_SHARED_TEXTS];
+    struct mdg_map fronts;  /* how MESSAGE frames begin, by text */
+    struct mdg_stomp_rest rests[MDG_STOMP_RESTS];
+    struct mdg_stomp_burst bursts[MDG_STOMP_BURSTS];
     struct mdg_list connections;
     size_t count;
 };

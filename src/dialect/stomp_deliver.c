@@ -1,164 +1,20 @@
-/* MESSAGE frames. What differs by subscriber (subscription, message-id, ack) comes first and is
- * made for each one; a large body is never copied, it goes out as a reference to the one that came
- * in. Small messages of one batch become one block of bytes, which costs less than references. */
+/* Giving messages to subscribers. Subscribers whose messages are the same get one block of memory;
+ * for others what differs comes first in a frame and is made for each one. A large body is never
+ * copied, it goes out as a reference to the one that came in. Small messages of one batch become
+ * one block of bytes, which costs less than references. */
 #include "base/base64.h"
 #include "dialect/stomp_impl.h"
 #include <stdlib.h>
 
 enum {
     COPY_BYTES_MAX = 2048,  /* shorter bodies are copied behind their headers */
-    BATCH_MAX = 64,         /* messages sent at once */
     FRAMING_BYTES_MAX = 64, /* head and tail of any framing without `whole` */
     SCRATCH_KEEP_BYTES = 256 * 1024,
-    SHARED_BYTES_MAX = 8192,
 };
-
-struct outgoing {
-    struct mdg_content *content;
-    struct mdg_position at; /* seq 0: not in a room's log */
-    uint64_t tag;
-    bool redelivered;
-};
-
-/* Headers, then what follows them. A writer over no memory measures. */
-static void write_number_pair(struct mdg_writer *w, uint64_t a, uint64_t b)
-{
-    mdg_write_dec(w, a);
-    mdg_write_u8(w, '-');
-    mdg_write_dec(w, b);
-}
-
-/* All but the tag at its end and the end of line. Digits need no escape. */
-static void write_message_id(struct mdg_writer *w, const struct mdg_stomp_sub *s)
-{
-    uint8_t room[2048];
-    struct mdg_writer id, line;
-    uint8_t escaped[2 * sizeof room];
-    mdg_writer_init(&id, room, sizeof room);
-    mdg_write_str(&id, s->has_id ? "T_" : "Q_");
-    mdg_write_slice(&id, s->has_id ? mdg_stomp_sub_id(s) : mdg_stomp_sub_shown(s));
-    mdg_write_str(&id, "@@session-");
-    mdg_write_bytes(&id, s->conn->session_id, sizeof s->conn->session_id);
-    mdg_write_str(&id, "@@");
-    mdg_write_dec(&id, s->number);
-    mdg_write_u8(&id, '-');
-    assert(mdg_writer_fits(&id)); /* ids and destinations are bounded */
-    mdg_writer_init(&line, escaped, sizeof escaped);
-    mdg_stomp_write_header(&line, (enum mdg_stomp_version)s->conn->dec.version,
-                           MDG_SLICE_LIT("message-id"), mdg_slice(room, id.len));
-    assert(mdg_writer_fits(&line) && line.len > 0);
-    mdg_write_bytes(w, escaped, line.len - 1);
-}
-
-static void write_destination(struct mdg_writer *w, const struct mdg_stomp_sub *s,
-                              const struct mdg_content *content)
-{
-    uint8_t room[2048];
-    struct mdg_writer name;
-    struct mdg_slice shown = mdg_stomp_sub_shown(s);
-    if (s->is_pattern) {
-        mdg_writer_init(&name, room, sizeof room);
-        mdg_write_str(&name, "/topic/");
-        mdg_write_slice(&name, content->channel);
-        if (mdg_writer_fits(&name))
-            shown = mdg_slice(room, name.len);
-    }
-    mdg_stomp_write_header(w, (enum mdg_stomp_version)s->conn->dec.version,
-                           MDG_SLICE_LIT("destination"), shown);
-}
-
-static void write_room_headers(struct mdg_writer *w, const struct mdg_stomp_sub *s,
-                               const struct outgoing *o)
-{
-    enum mdg_stomp_version version = (enum mdg_stomp_version)s->conn->dec.version;
-    if (o->content->sender.len)
-        mdg_stomp_write_header(w, version, MDG_SLICE_LIT("sender"), o->content->sender);
-    if (o->content->sender_guest)
-        mdg_write_str(w, "guest:true\n");
-    if (o->content->event.len)
-        mdg_stomp_write_header(w, version, MDG_SLICE_LIT("event"), o->content->event);
-    if (o->at.seq) {
-        uint8_t epoch[8];
-        for (size_t i = 0; i < sizeof epoch; i++)
-            epoch[i] = (uint8_t)(o->at.epoch >> (56 - 8 * i));
-        mdg_stomp_write_header(w, version, MDG_SLICE_LIT("room"), o->content->channel);
-        mdg_write_str(w, "epoch:");
-        mdg_write_hex(w, mdg_slice(epoch, sizeof epoch));
-        mdg_write_u8(w, '\n');
-        mdg_stomp_write_number(w, "seq", o->at.seq);
-    }
-    mdg_stomp_write_number(w, "timestamp", o->content->unix_ms);
-}
-
-/* Of a message that named none: what its kind says, where the peer is told about rooms at all. */
-static struct mdg_slice content_type(const struct mdg_stomp_sub *s, const struct mdg_content *c)
-{
-    if (c->content_type.len)
-        return c->content_type;
-    if (c->kind == MDG_MSG_JSON || c->kind == MDG_MSG_ARGS)
-        return MDG_SLICE_LIT("application/json");
-    if (!s->conn->server->config->room_headers)
-        return c->content_type;
-    return c->kind == MDG_MSG_BINARY ? MDG_SLICE_LIT("application/octet-stream")
-                                     : MDG_SLICE_LIT("text/plain");
-}
-
-/* What is the same for every subscriber of this version: up to the body. */
-static void write_shared(struct mdg_writer *w, const struct mdg_stomp_sub *s,
-                         const struct outgoing *o, size_t body_len, bool base64)
-{
-    const struct mdg_stomp *c = s->conn;
-    enum mdg_stomp_version version = (enum mdg_stomp_version)c->dec.version;
-    struct mdg_slice type = content_type(s, o->content);
-    if (c->server->config->room_headers)
-        write_room_headers(w, s, o);
-    if (type.len)
-        mdg_stomp_write_header(w, version, MDG_SLICE_LIT("content-type"), type);
-    for (size_t i = 0; i < o->content->header_count; i++)
-        mdg_stomp_write_header(w, version, o->content->headers[i].name,
-                               o->content->headers[i].value);
-    if (base64)
-        mdg_write_str(w, "content-transfer-encoding:base64\n");
-    mdg_stomp_write_number(w, "content-length", body_len);
-    mdg_write_u8(w, '\n');
-}
-
-/* Up to the tag that ends the message-id: the same for every message of a subscription. */
-static void write_front(struct mdg_writer *w, const struct mdg_stomp_sub *s,
-                        const struct mdg_content *content)
-{
-    mdg_stomp_write_command(w, MDG_STOMP_MESSAGE);
-    if (s->has_id)
-        mdg_stomp_write_header(w, (enum mdg_stomp_version)s->conn->dec.version,
-                               MDG_SLICE_LIT("subscription"), mdg_stomp_sub_id(s));
-    write_destination(w, s, content);
-    write_message_id(w, s);
-}
-
-/* What this delivery alone says. */
-static void write_own(struct mdg_writer *w, const struct mdg_stomp_sub *s, const struct outgoing *o)
-{
-    mdg_write_dec(w, o->tag);
-    mdg_write_str(w, o->redelivered ? "\nredelivered:true\n" : "\nredelivered:false\n");
-    if (s->ack != MDG_STOMP_AUTO && s->conn->dec.version == MDG_STOMP_1_2) {
-        mdg_write_str(w, "ack:");
-        write_number_pair(w, s->number, o->tag);
-        mdg_write_u8(w, '\n');
-    }
-}
-
-/* Everything before the body. body_len: of the body as it will be sent. */
-static void write_head(struct mdg_writer *w, const struct mdg_stomp_sub *s,
-                       const struct outgoing *o, size_t body_len, bool base64)
-{
-    write_front(w, s, o->content);
-    write_own(w, s, o);
-    write_shared(w, s, o, body_len, base64);
-}
 
 /* Output under way: finished chunks, and bytes that will become the next one. */
 struct batch {
-    struct mdg_chunk chunks[BATCH_MAX * 3];
+    struct mdg_chunk chunks[MDG_STOMP_BATCH_MAX * 3];
     size_t count;
     struct mdg_buf *bytes; /* the worker's scratch memory */
     bool failed;
@@ -231,26 +87,27 @@ static void write_body(struct mdg_writer *w, struct mdg_slice body, bool base64)
 }
 
 /* One message as a unit of its own in contiguous memory; the caller frees it. */
-static uint8_t *make_unit(const struct mdg_stomp_sub *s, const struct outgoing *o, bool base64,
+static uint8_t *make_unit(const struct mdg_stomp_sub *s, const struct mdg_stomp_out *o, bool base64,
                           size_t *len)
 {
     struct mdg_slice body = mdg_chunk_slice(&o->content->parts[0]);
     size_t body_len = base64 ? mdg_base64_encoded_len(body.len) : body.len;
     struct mdg_writer w;
     mdg_writer_init(&w, NULL, 0);
-    write_head(&w, s, o, body_len, base64);
+    mdg_stomp_write_head(&w, s, o, body_len, base64);
     *len = w.len + body_len + 1;
     uint8_t *unit = malloc(*len);
     if (!unit)
         return NULL;
     mdg_writer_init(&w, unit, *len);
-    write_head(&w, s, o, body_len, base64);
+    mdg_stomp_write_head(&w, s, o, body_len, base64);
     write_body(&w, body, base64);
     assert(mdg_writer_fits(&w));
     return unit;
 }
 
-static void add_escaped(struct batch *b, const struct mdg_stomp_sub *s, const struct outgoing *o)
+static void add_escaped(struct batch *b, const struct mdg_stomp_sub *s,
+                        const struct mdg_stomp_out *o)
 {
     const struct mdg_framing *f = s->conn->link->framing;
     bool binary = o->content->kind == MDG_MSG_BINARY;
@@ -269,21 +126,21 @@ static void add_escaped(struct batch *b, const struct mdg_stomp_sub *s, const st
 
 /* The common case: framing head, our head, body, NUL, framing tail; the body by reference when it
  * is long. */
-static void add_plain(struct batch *b, const struct mdg_stomp_sub *s, const struct outgoing *o)
+static void add_plain(struct batch *b, const struct mdg_stomp_sub *s, const struct mdg_stomp_out *o)
 {
     const struct mdg_framing *f = s->conn->link->framing;
     const struct mdg_chunk *part = &o->content->parts[0];
     const struct mdg_unit_meta meta = {.binary = o->content->kind == MDG_MSG_BINARY};
     struct mdg_writer w;
     mdg_writer_init(&w, NULL, 0);
-    write_head(&w, s, o, part->len, false);
+    mdg_stomp_write_head(&w, s, o, part->len, false);
     size_t head_len = w.len;
     bool copied = part->len <= COPY_BYTES_MAX;
     if (!open_writer(b, &w, FRAMING_BYTES_MAX + head_len + (copied ? part->len : 0) + 1))
         return;
     if (f->head)
         f->head(f, &w, head_len + part->len + 1, &meta);
-    write_head(&w, s, o, part->len, false);
+    mdg_stomp_write_head(&w, s, o, part->len, false);
     if (copied) {
         mdg_write_slice(&w, mdg_chunk_slice(part));
     } else {
@@ -304,112 +161,57 @@ static void add_plain(struct batch *b, const struct mdg_stomp_sub *s, const stru
         flush_bytes(b);
 }
 
-/* The front of a subscription's messages, made with the first of them. data NULL: out of memory. */
-static struct mdg_slice front_of(struct mdg_stomp_sub *s, const struct mdg_content *content)
+/* Kept texts hold the content: one with attachments would stay for too long. */
+bool mdg_stomp_is_short(const struct mdg_stomp_sub *s, const struct mdg_stomp_out *o)
 {
-    if (!s->front) {
-        struct mdg_writer w;
-        mdg_writer_init(&w, NULL, 0);
-        write_front(&w, s, content);
-        size_t len = w.len;
-        s->front = malloc(len);
-        if (!s->front)
-            return mdg_slice(NULL, 0);
-        mdg_writer_init(&w, s->front, len);
-        write_front(&w, s, content);
-        s->front_len = (uint32_t)len;
-    }
-    return mdg_slice(s->front, s->front_len);
+    return o->at.seq > 0 && !s->is_pattern && o->content->parts[0].len <= COPY_BYTES_MAX &&
+           o->content->part_count == 1;
 }
 
-static void free_shared(struct mdg_stomp_shared_text *t)
-{
-    mdg_content_unref(t->content);
-    free(t->bytes);
-    *t = (struct mdg_stomp_shared_text){.content = NULL};
-}
-
-void mdg_stomp_drop_shared(struct mdg_stomp_server *server)
-{
-    for (size_t i = 0; i < MDG_STOMP_SHARED_TEXTS; i++)
-        free_shared(&server->shared[i]);
-}
-
-static int make_shared(struct mdg_stomp_shared_text *t, const struct mdg_stomp_sub *s,
-                       const struct outgoing *o)
-{
-    struct mdg_slice body = mdg_chunk_slice(&o->content->parts[0]);
-    struct mdg_writer w;
-    mdg_writer_init(&w, NULL, 0);
-    write_shared(&w, s, o, body.len, false);
-    size_t len = w.len + body.len + 1;
-    if (len > SHARED_BYTES_MAX)
-        return MDG_E_TOO_BIG;
-    free_shared(t);
-    t->bytes = malloc(len);
-    if (!t->bytes)
-        return MDG_E_NO_MEMORY;
-    mdg_writer_init(&w, t->bytes, len);
-    write_shared(&w, s, o, body.len, false);
-    mdg_write_slice(&w, body);
-    mdg_write_u8(&w, 0);
-    t->content = mdg_content_ref(o->content);
-    t->at = o->at;
-    t->version = s->conn->dec.version;
-    t->len = (uint32_t)len;
-    return 0;
-}
-
-/* The end of a room's message, made once for all subscribers of a version; data NULL: not here. */
-static struct mdg_slice shared_of(struct mdg_stomp_sub *s, const struct outgoing *o)
-{
-    uint8_t version = s->conn->dec.version;
-    struct mdg_stomp_shared_text *t =
-        &s->conn->server->shared[(o->at.seq ^ version * 21u) % MDG_STOMP_SHARED_TEXTS];
-    bool same = t->content == o->content && t->version == version && t->at.seq == o->at.seq &&
-                t->at.epoch == o->at.epoch;
-    if (!same && make_shared(t, s, o) < 0)
-        return mdg_slice(NULL, 0);
-    return mdg_slice(t->bytes, t->len);
-}
-
-/* A short message of a room: three pieces that are there already, and a few digits. */
-static bool add_short(struct batch *b, struct mdg_stomp_sub *s, const struct outgoing *o)
+/* Two pieces that are there already, and a few digits between them. */
+int mdg_stomp_append_short(struct mdg_buf *to, struct mdg_stomp_sub *s,
+                           const struct mdg_stomp_out *o)
 {
     const struct mdg_framing *f = s->conn->link->framing;
     const struct mdg_unit_meta meta = {.binary = o->content->kind == MDG_MSG_BINARY};
     uint8_t own_text[128];
     struct mdg_writer own, w;
-    /* The kept text holds the content: one with attachments would stay for too long. */
-    if (o->at.seq == 0 || s->is_pattern || o->content->parts[0].len > COPY_BYTES_MAX ||
-        o->content->part_count > 1)
-        return false;
-    struct mdg_slice front = front_of(s, o->content);
-    struct mdg_slice shared = front.data ? shared_of(s, o) : front;
-    if (!shared.data)
-        return false;
+    struct mdg_slice front = mdg_stomp_front_of(s, o->content);
+    struct mdg_slice rest = front.data ? mdg_stomp_rest_of(s, o) : front;
+    if (!rest.data)
+        return MDG_E_TOO_BIG;
     mdg_writer_init(&own, own_text, sizeof own_text);
-    write_own(&own, s, o);
+    mdg_stomp_write_own(&own, s, o);
     assert(mdg_writer_fits(&own));
-    size_t len = front.len + own.len + shared.len;
-    if (!open_writer(b, &w, FRAMING_BYTES_MAX + len))
-        return true;
+    size_t len = front.len + own.len + rest.len;
+    int err = mdg_buf_reserve(to, FRAMING_BYTES_MAX + len);
+    if (err < 0)
+        return err;
+    mdg_writer_init(&w, to->data + to->len, FRAMING_BYTES_MAX + len);
     if (f->head)
         f->head(f, &w, len, &meta);
     mdg_write_slice(&w, front);
     mdg_write_bytes(&w, own_text, own.len);
-    mdg_write_slice(&w, shared);
+    mdg_write_slice(&w, rest);
     if (f->tail)
         f->tail(f, &w, &meta);
     assert(mdg_writer_fits(&w));
-    b->bytes->len += w.len;
-    if (!f->joinable)
+    to->len += w.len;
+    return 0;
+}
+
+/* False: not that way. */
+static bool add_short(struct batch *b, struct mdg_stomp_sub *s, const struct mdg_stomp_out *o)
+{
+    if (!mdg_stomp_is_short(s, o) || mdg_stomp_append_short(b->bytes, s, o) < 0)
+        return false;
+    if (!s->conn->link->framing->joinable)
         flush_bytes(b);
     return true;
 }
 
 /* For carriers that share nothing. */
-static int send_alone(const struct mdg_stomp_sub *s, const struct outgoing *o)
+static int send_alone(const struct mdg_stomp_sub *s, const struct mdg_stomp_out *o)
 {
     const struct mdg_unit_meta meta = {.binary = o->content->kind == MDG_MSG_BINARY};
     size_t len;
@@ -422,7 +224,7 @@ static int send_alone(const struct mdg_stomp_sub *s, const struct outgoing *o)
 }
 
 /* All of them or none. */
-static int send_all(struct mdg_stomp_sub *s, const struct outgoing *o, size_t n)
+static int send_all(struct mdg_stomp_sub *s, const struct mdg_stomp_out *o, size_t n)
 {
     struct mdg_stomp *c = s->conn;
     const struct mdg_framing *f = c->link->framing;
@@ -454,7 +256,7 @@ static int send_all(struct mdg_stomp_sub *s, const struct outgoing *o, size_t n)
 }
 
 /* As many as fit, from the front; or an error that ends the connection. */
-static int send_some(struct mdg_stomp_sub *s, const struct outgoing *o, size_t n)
+static int send_some(struct mdg_stomp_sub *s, const struct mdg_stomp_out *o, size_t n)
 {
     int err = send_all(s, o, n);
     if (err >= 0)
@@ -485,22 +287,43 @@ static void joined(struct mdg_member *m, int err, const struct mdg_joined *info)
         mdg_stomp_pend_done(p, err);
 }
 
+/* The same block of memory for everybody who gets these bytes. False: not that way, which may mean
+ * that not all of them fit. */
+static bool deliver_burst(struct mdg_stomp_sub *s, struct mdg_msg *const *msgs, size_t n)
+{
+    struct mdg_stomp *c = s->conn;
+    const struct mdg_framing *f = c->link->framing;
+    if (s->ack != MDG_STOMP_AUTO || s->is_pattern || n > MDG_STOMP_BATCH_MAX || c->control.len ||
+        !f || !f->joinable || f->escape || f->whole)
+        return false;
+    struct mdg_blob *joined = mdg_stomp_burst_of(s, msgs, n);
+    if (!joined)
+        return false;
+    struct mdg_chunk chunk = mdg_chunk_all(mdg_blob_ref(joined));
+    if (mdg_link_send(c->link, &chunk, 1) < 0) {
+        mdg_blob_unref(joined);
+        return false;
+    }
+    c->said = true;
+    return true;
+}
+
 static int deliver(struct mdg_member *m, struct mdg_msg *const *msgs, size_t n)
 {
     struct mdg_stomp_sub *s = m->cookie;
     struct mdg_stomp *c = s->conn;
-    struct outgoing out[BATCH_MAX];
+    struct mdg_stomp_out out[MDG_STOMP_BATCH_MAX];
     size_t taken = 0, count = 0;
-    size_t credit = mdg_min_size(mdg_stomp_credit(s), BATCH_MAX);
-    if (c->phase == MDG_STOMP_FINISHED)
+    size_t credit = mdg_min_size(mdg_stomp_credit(s), MDG_STOMP_BATCH_MAX);
+    if (c->phase == MDG_STOMP_FINISHED || deliver_burst(s, msgs, n))
         return (int)n;
-    size_t positions[BATCH_MAX];
+    size_t positions[MDG_STOMP_BATCH_MAX];
     for (; taken < n && count < credit; taken++) {
         const struct mdg_msg *msg = msgs[taken];
         if (msg->content->kind == MDG_MSG_PRESENCE)
             continue; /* STOMP has no word for it */
         positions[count] = taken;
-        out[count] = (struct outgoing){
+        out[count] = (struct mdg_stomp_out){
             .content = msg->content, .at = {msg->epoch, msg->seq}, .tag = s->next_tag + count};
         count++;
     }
@@ -534,7 +357,7 @@ static int gap(struct mdg_member *m, uint64_t from_seq, uint64_t to_seq)
     mdg_stomp_write_header(&w, (enum mdg_stomp_version)s->conn->dec.version,
                            MDG_SLICE_LIT("destination"), mdg_stomp_sub_shown(s));
     mdg_write_str(&w, "message-id:gap-");
-    write_number_pair(&w, from_seq, to_seq);
+    mdg_stomp_write_number_pair(&w, from_seq, to_seq);
     mdg_write_u8(&w, '\n');
     mdg_stomp_write_number(&w, "gap-from", from_seq);
     mdg_stomp_write_number(&w, "gap-to", to_seq);
@@ -562,7 +385,8 @@ const struct mdg_session_ops mdg_stomp_session_ops = {
 static int deliver_from_queue(struct mdg_queue_sub *sub, const struct mdg_delivery *d)
 {
     struct mdg_stomp_sub *s = MDG_CONTAINER_OF(sub, struct mdg_stomp_sub, queue_sub);
-    struct outgoing out = {.content = d->content, .tag = d->tag, .redelivered = d->redelivered};
+    struct mdg_stomp_out out = {
+        .content = d->content, .tag = d->tag, .redelivered = d->redelivered};
     if (s->conn->phase == MDG_STOMP_FINISHED)
         return MDG_E_FULL; /* it goes back when the subscription ends, which is soon */
     if (s->ack != MDG_STOMP_AUTO && mdg_stomp_window_open(&s->window, d->tag) < 0)

@@ -26,12 +26,11 @@ struct mdg_stomp_sub {
     struct mdg_stomp_pending *joining; /* topics: the SUBSCRIBE, until the hub has answered */
     struct mdg_queue_sub queue_sub;
     struct mdg_stomp_window window;
-    uint8_t *front; /* how each of its MESSAGE frames begins; made with the first one */
-    uint32_t front_len;
-    uint64_t number;   /* names it in `ack` headers */
-    uint64_t next_tag; /* of the next message on a topic */
-    uint32_t prefetch; /* 0: no limit */
-    uint8_t ack;       /* enum mdg_stomp_ack */
+    struct mdg_stomp_front *front; /* of its MESSAGE frames; found with the first one */
+    uint64_t number;               /* names it in `ack` headers */
+    uint64_t next_tag;             /* of the next message on a topic */
+    uint32_t prefetch;             /* 0: no limit */
+    uint8_t ack;                   /* enum mdg_stomp_ack */
     bool is_queue, is_pattern, has_id, durable, blocked;
     uint16_t id_len, shown_len, key_len;
     uint8_t text[]; /* id, then the destination as messages show it, then the queue's key */
@@ -163,11 +162,51 @@ static inline struct mdg_slice mdg_stomp_sub_key(const struct mdg_stomp_sub *s)
     return mdg_slice(s->text + s->id_len + s->shown_len, s->key_len);
 }
 
+/* stomp_message.c: into a writer; one over no memory measures. */
+struct mdg_stomp_out {
+    struct mdg_content *content;
+    struct mdg_position at; /* seq 0: not in a room's log */
+    uint64_t tag;
+    bool redelivered;
+};
+/* The same bytes for every subscriber with this front and version. */
+static inline bool mdg_stomp_is_common(const struct mdg_stomp_sub *s, const struct mdg_stomp_out *o)
+{
+    return o->at.seq > 0 && s->ack == MDG_STOMP_AUTO;
+}
+void mdg_stomp_write_number_pair(struct mdg_writer *w, uint64_t a, uint64_t b);
+/* Up to what tells the message in the message-id: the same for every message, but for patterns. */
+void mdg_stomp_write_front(struct mdg_writer *w, const struct mdg_stomp_sub *s,
+                           const struct mdg_content *content);
+/* What this delivery alone says, or what it says of its place in the room. */
+void mdg_stomp_write_own(struct mdg_writer *w, const struct mdg_stomp_sub *s,
+                         const struct mdg_stomp_out *o);
+/* What is the same for every subscriber of this version: up to the body. */
+void mdg_stomp_write_rest(struct mdg_writer *w, const struct mdg_stomp_sub *s,
+                          const struct mdg_stomp_out *o, size_t body_len, bool base64);
+/* Everything before the body. body_len: of the body as it will be sent. */
+void mdg_stomp_write_head(struct mdg_writer *w, const struct mdg_stomp_sub *s,
+                          const struct mdg_stomp_out *o, size_t body_len, bool base64);
+
+/* stomp_share.c */
+/* The front of a subscription to one destination; data NULL: out of memory. */
+struct mdg_slice mdg_stomp_front_of(struct mdg_stomp_sub *s, const struct mdg_content *content);
+void mdg_stomp_drop_front(struct mdg_stomp_sub *s);
+/* The end of a room's message, body and NUL included; data NULL: not here. */
+struct mdg_slice mdg_stomp_rest_of(struct mdg_stomp_sub *s, const struct mdg_stomp_out *o);
+/* All of these messages, framed; borrowed. NULL: they are for each subscriber on its own. */
+struct mdg_blob *mdg_stomp_burst_of(struct mdg_stomp_sub *s, struct mdg_msg *const *msgs, size_t n);
+void mdg_stomp_drop_shared(struct mdg_stomp_server *server);
+
 /* stomp_deliver.c */
 /* The hub's upcalls, and the queues'. */
 extern const struct mdg_session_ops mdg_stomp_session_ops;
 extern const struct mdg_queue_sub_ops mdg_stomp_queue_ops;
-void mdg_stomp_drop_shared(struct mdg_stomp_server *server);
+/* A room's message to one destination whose body is copied, not referred to. */
+bool mdg_stomp_is_short(const struct mdg_stomp_sub *s, const struct mdg_stomp_out *o);
+/* Appends such a message, framed. MDG_E_NO_MEMORY, MDG_E_TOO_BIG. */
+int mdg_stomp_append_short(struct mdg_buf *to, struct mdg_stomp_sub *s,
+                           const struct mdg_stomp_out *o) MDG_NODISCARD;
 
 /* stomp_ack.c */
 void mdg_stomp_on_ack(struct mdg_stomp *c, const struct mdg_stomp_frame *f);

@@ -186,7 +186,7 @@ static void free_sub(struct mdg_stomp_sub *s)
     mdg_list_remove(&s->in_conn);
     s->conn->sub_count--;
     free(s->window.bits);
-    free(s->front);
+    mdg_stomp_drop_front(s);
     free(s);
 }
 

@@ -23,6 +23,7 @@ struct client {
     size_t out_len;
     bool full, closed, paused, binary;
     int code;
+    const void *last_memory; /* of the last chunk that was sent: compared, not read */
 };
 
 static int take(struct client *c, struct mdg_slice bytes)
@@ -44,6 +45,7 @@ static int fake_send(struct mdg_link *l, struct mdg_chunk *chunks, size_t n)
         return MDG_E_FULL;
     for (size_t i = 0; i < n; i++) {
         take(c, mdg_chunk_slice(&chunks[i]));
+        c->last_memory = chunks[i].blob;
         mdg_blob_unref(chunks[i].blob);
         chunks[i].blob = NULL;
     }
@@ -228,6 +230,11 @@ static void open_connected(struct world *w, struct client *c, const char *versio
     "MESSAGE\nsubscription:" sub "\ndestination:" dest "\nmessage-id:T_" sub "@@session-SID@@" tag \
     "\nredelivered:" redelivered "\n" body "^"
 
+/* From a room, to who does not acknowledge: the message-id is the place in the room. */
+#define ROOM_FRAME(sub, dest, seq, body)                                                           \
+    "MESSAGE\nsubscription:" sub "\ndestination:" dest "\nmessage-id:T_" sub "@@session-SID-" seq  \
+    "\nredelivered:false\n" body "^"
+
 static void connect_answers_with_version_session_and_heartbeat(void **state)
 {
     (void)state;
@@ -299,11 +306,11 @@ static void a_topic_reaches_everyone_with_headers_as_sent(void **state)
     say(&a,
         "SEND\ndestination:/topic/t\ncontent-type:text/plain\na\\cb:c\\nd\na\\cb:e\nreceipt:r2\n"
         "\nhello\n^");
-    hear(&a, "RECEIPT\nreceipt-id:r2\n\n^" FRAME_1("s", "/topic/t", "1-1", "false",
-                                                   "content-type:text/plain\na\\cb:c\\nd\n"
-                                                   "content-length:6\n\nhello\n"));
+    hear(&a, "RECEIPT\nreceipt-id:r2\n\n^" ROOM_FRAME("s", "/topic/t", "1",
+                                                      "content-type:text/plain\na\\cb:c\\nd\n"
+                                                      "content-length:6\n\nhello\n"));
     /* 1.0 cannot carry such a header. */
-    hear(&b, "MESSAGE\ndestination:/topic/t\nmessage-id:Q_/topic/t@@session-SID@@1-1\n"
+    hear(&b, "MESSAGE\ndestination:/topic/t\nmessage-id:Q_/topic/t@@session-SID-1\n"
              "redelivered:false\ncontent-type:text/plain\ncontent-length:6\n\nhello\n^");
     say(&b, "UNSUBSCRIBE\ndestination:/topic/t\nreceipt:u\n\n^");
     hear(&b, "RECEIPT\nreceipt-id:u\n\n^");
@@ -311,6 +318,47 @@ static void a_topic_reaches_everyone_with_headers_as_sent(void **state)
     hear(&b, "");
     drop(&a);
     drop(&b);
+    stop(&w);
+}
+
+/* The same bytes for many are one block of memory, which their connections refer to. */
+static void subscribers_with_the_same_messages_share_their_memory(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client publisher, same[2], others[3];
+    const char *const subscriptions[] = {"id:y\n", "id:x\nack:client\n", "id:x\n"};
+    start(&w);
+    open_connected(&w, &publisher, "1.2");
+    for (size_t i = 0; i < MDG_ARRAY_LEN(same); i++) {
+        open_connected(&w, &same[i], "1.2");
+        say(&same[i], "SUBSCRIBE\nid:x\ndestination:/topic/t\n\n^");
+    }
+    for (size_t i = 0; i < MDG_ARRAY_LEN(others); i++) {
+        char text[100];
+        open_connected(&w, &others[i], i < 2 ? "1.2" : "1.1");
+        snprintf(text, sizeof text, "SUBSCRIBE\n%sdestination:/topic/t\n\n^", subscriptions[i]);
+        say(&others[i], text);
+    }
+    say(&publisher, "SEND\ndestination:/topic/t\n\none^SEND\ndestination:/topic/t\n\ntwo^");
+    assert_ptr_equal(same[0].last_memory, same[1].last_memory);
+    for (size_t i = 0; i < MDG_ARRAY_LEN(others); i++) {
+        assert_non_null(others[i].last_memory);
+        assert_ptr_not_equal(others[i].last_memory, same[0].last_memory);
+    }
+    for (size_t i = 0; i < MDG_ARRAY_LEN(same); i++)
+        hear(&same[i], ROOM_FRAME("x", "/topic/t", "1", "content-length:3\n\none")
+                           ROOM_FRAME("x", "/topic/t", "2", "content-length:3\n\ntwo"));
+    hear(&others[0], ROOM_FRAME("y", "/topic/t", "1", "content-length:3\n\none")
+                         ROOM_FRAME("y", "/topic/t", "2", "content-length:3\n\ntwo"));
+    hear(&others[1],
+         FRAME_1("x", "/topic/t", "1-1", "false", "ack:1-1\ncontent-length:3\n\none")
+             FRAME_1("x", "/topic/t", "1-2", "false", "ack:1-2\ncontent-length:3\n\ntwo"));
+    drop(&publisher);
+    for (size_t i = 0; i < MDG_ARRAY_LEN(same); i++)
+        drop(&same[i]);
+    for (size_t i = 0; i < MDG_ARRAY_LEN(others); i++)
+        drop(&others[i]);
     stop(&w);
 }
 
@@ -425,7 +473,7 @@ static void a_transaction_happens_at_commit_or_not_at_all(void **state)
     hear(&b, "");
     say(&a, "COMMIT\ntransaction:t\nreceipt:c\n\n^");
     hear(&a, "RECEIPT\nreceipt-id:s\n\n^RECEIPT\nreceipt-id:c\n\n^");
-    hear(&b, FRAME_1("s", "/topic/t", "1-1", "false", "content-length:3\n\none"));
+    hear(&b, ROOM_FRAME("s", "/topic/t", "1", "content-length:3\n\none"));
     say(&a, "BEGIN\ntransaction:t\n\n^SEND\ndestination:/topic/t\ntransaction:t\n\ntwo^"
             "ABORT\ntransaction:t\nreceipt:x\n\n^");
     hear(&a, "RECEIPT\nreceipt-id:x\n\n^");
@@ -839,6 +887,7 @@ int main(void)
         cmocka_unit_test(connect_answers_with_version_session_and_heartbeat),
         cmocka_unit_test(connect_is_refused_with_reasons),
         cmocka_unit_test(a_topic_reaches_everyone_with_headers_as_sent),
+        cmocka_unit_test(subscribers_with_the_same_messages_share_their_memory),
         cmocka_unit_test(wildcards_tell_the_real_destination),
         cmocka_unit_test(in_1_1_the_message_id_alone_names_a_delivery),
         cmocka_unit_test(queue_messages_are_acknowledged_one_by_one),

@@ -1,6 +1,6 @@
 /* BEGIN, COMMIT, ABORT: frames that take effect together or not at all. They are kept here until
  * the COMMIT, bounded in number and bytes; a connection that goes away takes its transactions
- * along. */
+ * along. What a COMMIT does to queues is one unit on the disk. */
 #include "dialect/stomp_impl.h"
 #include <stdlib.h>
 
@@ -200,6 +200,12 @@ void mdg_stomp_on_commit(struct mdg_stomp *c, const struct mdg_stomp_frame *f)
     struct mdg_stomp_pending *whole = t ? mdg_stomp_pend(c, f) : NULL;
     if (!whole)
         return;
+    int err = mdg_queue_unit_begin(c->server->queues);
+    if (err < 0) {
+        drop(c, t);
+        mdg_stomp_pend_done(whole, err);
+        return;
+    }
     /* Out of the connection first: a failure on the way must not find it again. */
     mdg_list_remove(&t->in_conn);
     c->tx_count--;
@@ -212,6 +218,7 @@ void mdg_stomp_on_commit(struct mdg_stomp *c, const struct mdg_stomp_frame *f)
         free_op(c, op);
     }
     free(t);
+    mdg_queue_unit_end(c->server->queues);
     mdg_stomp_pend_done(whole, 0);
 }
 

@@ -14,6 +14,7 @@ struct mdg_queue_op *mdg_queue_op_new(const struct mdg_queues *q, enum mdg_queue
                                 .from = (uint8_t)q->config.worker,
                                 .name_len = (uint32_t)name.len,
                                 .source_len = (uint32_t)source.len};
+    mdg_list_init(&op->items);
     if (name.len)
         memcpy(op->name, name.data, name.len);
     if (source.len)
@@ -25,7 +26,9 @@ void mdg_queue_op_free(struct mdg_queue_op *op)
 {
     if (!op)
         return;
+    assert(mdg_list_empty(&op->items));
     mdg_content_unref(op->content);
+    mdg_queue_unit_unref(op->unit);
     free(op);
 }
 
@@ -125,8 +128,11 @@ static int send_op(struct mdg_queues *q, unsigned worker, struct mdg_queue_op *o
     int err = op ? add_ticket(op, waiter, cookie) : MDG_E_NO_MEMORY;
     if (err < 0) {
         mdg_queue_op_free(op);
+        if (q->unit)
+            mdg_queue_unit_fail(q->unit, err);
         return err;
     }
+    mdg_queue_unit_join(q, op);
     mdg_queue_post(q, worker, op);
     return 0;
 }
@@ -168,12 +174,12 @@ int mdg_queue_publish(struct mdg_queues *q, struct mdg_slice queue, struct mdg_c
 {
     struct mdg_slice none = {NULL, 0};
     struct mdg_queue_op *op = mdg_queue_op_new(q, MDG_QOP_PUBLISH, queue, none);
-    if (!op) {
+    if (op) {
+        op->content = content;
+        op->flags = (uint8_t)flags;
+    } else {
         mdg_content_unref(content);
-        return MDG_E_NO_MEMORY;
     }
-    op->content = content;
-    op->flags = (uint8_t)flags;
     return send_op(q, mdg_queue_owner(q, queue), op, waiter, cookie);
 }
 

@@ -110,6 +110,11 @@ void mdg_queue_resume(struct mdg_queue_sub *sub);
 /* cumulative: all deliveries up to this tag. done says when the disk knows. */
 int mdg_queue_settle(struct mdg_queue_sub *sub, uint64_t tag, enum mdg_settle how, bool cumulative,
                      struct mdg_queue_waiter *waiter, uint64_t cookie) MDG_NODISCARD;
+/* What is published and settled in between, in one go, reaches the disk as one: all of it or
+ * nothing. Nobody is given a message of it before, and an error of one part is the error of all.
+ * Without a store each stands for itself. MDG_E_NO_MEMORY: nothing has begun. */
+int mdg_queue_unit_begin(struct mdg_queues *q) MDG_NODISCARD;
+void mdg_queue_unit_end(struct mdg_queues *q);
 /* The queue, its messages and its binding are forgotten (temporary queues, durable subscriptions
  * that were given up). */
 int mdg_queue_delete(struct mdg_queues *q, struct mdg_slice queue, struct mdg_queue_waiter *waiter,
@@ -137,6 +142,8 @@ struct mdg_queue_op {
     struct mdg_list link;
     struct mdg_content *content;
     struct mdg_queue_ticket *ticket; /* of the worker `from`; NULL: nobody waits */
+    struct mdg_queue_unit *unit;     /* that it is a part of; NULL: it stands for itself */
+    struct mdg_list items;           /* of the unit: messages that wait for the disk with it */
     uint64_t sub, number;            /* subscription; tag, or prefetch */
     int32_t err;
     uint8_t kind, from, flags, how;

@@ -31,6 +31,8 @@ struct mdg_queues {
     void *pending_arg;
     struct mdg_map subs; /* of this worker, by id */
     uint64_t next_sub;
+    struct mdg_queue_unit *unit; /* what is being published and settled belongs to it */
+    unsigned unit_parts;
     /* The owner's half. */
     struct mdg_map queues, consumers;
     struct mdg_list dirty;    /* queues that may have something to hand out */
@@ -47,6 +49,8 @@ struct mdg_queue_op *mdg_queue_op_new(const struct mdg_queues *q, enum mdg_queue
 void mdg_queue_op_free(struct mdg_queue_op *op);
 /* Frees every operation of the list, and its ticket: nobody will answer. */
 void mdg_queue_drop_ops(struct mdg_list *ops);
+/* The operation belongs to the unit that has begun, if one has. */
+void mdg_queue_unit_join(struct mdg_queues *q, struct mdg_queue_op *op);
 /* Sends an operation to a worker, this one too. */
 void mdg_queue_post(struct mdg_queues *q, unsigned worker, struct mdg_queue_op *op);
 unsigned mdg_queue_owner(const struct mdg_queues *q, struct mdg_slice queue);
@@ -62,6 +66,12 @@ static inline struct mdg_slice mdg_queue_op_source(const struct mdg_queue_op *op
 {
     return mdg_slice(op->name + op->name_len, op->source_len);
 }
+
+/* queue_dead.c */
+/* The same message for another queue, with headers that say from where and why. NULL: out of
+ * memory. */
+struct mdg_content *mdg_queue_dead_letter(const struct mdg_content *old, struct mdg_slice dead_to,
+                                          struct mdg_slice why) MDG_NODISCARD;
 
 /* queue_owner.c */
 void mdg_queue_owner_init(struct mdg_queues *q, const uint64_t seed[2]);

@@ -1,7 +1,8 @@
 /* The worker where a queue lives: order, credit, fairness, redelivery, dead letters, the disk.
  *
  * A message is in exactly one list: `ready` of its queue (in order of id, also after it came back),
- * `unsettled` of a consumer (in order of tag), or `dying` while the dead-letter queue takes it. */
+ * `unsettled` of a consumer (in order of tag), or `dying` while the dead-letter queue takes it or
+ * the disk forgets it. */
 #include "hub/queue_impl.h"
 #include <stdlib.h>
 
@@ -32,8 +33,12 @@ struct item {
     struct queue *queue; /* NULL: deleted while it was dying */
     struct mdg_content *content;
     uint64_t id, tag;
+    struct mdg_list in_op; /* of a unit: it waits for the disk with this operation */
     uint32_t tries;
-    bool kept; /* the store has it */
+    bool kept;   /* the store has it */
+    bool held;   /* published in a unit: nobody gets it, nor what comes after it, before it is on
+                    the disk */
+    bool erased; /* acknowledged in a unit: its removal was noted */
 };
 
 static struct item *item_of(struct mdg_list *node)
@@ -104,7 +109,7 @@ static void leave_queue(struct mdg_queues *q, struct item *i)
     mdg_list_remove(&i->link);
     if (!k)
         return;
-    if (i->kept && q->config.store.ops &&
+    if (i->kept && !i->erased && q->config.store.ops &&
         q->config.store.ops->remove(q->config.store.store, name_of(k), i->id) == 0)
         q->noted = true;
     k->messages--;
@@ -118,6 +123,7 @@ static void leave_queue(struct mdg_queues *q, struct item *i)
 static void forget_item(struct mdg_queues *q, struct item *i)
 {
     leave_queue(q, i);
+    mdg_list_remove(&i->in_op);
     mdg_content_unref(i->content);
     free(i);
 }
@@ -141,43 +147,6 @@ static void set_able(struct consumer *c)
 /* Dead letters. The message stays with its old queue until the new one has it (on the disk, where
  * there is one), so that a crash in between loses nothing. */
 
-static struct mdg_content *with_reason(const struct item *i, struct mdg_slice dead_to,
-                                       struct mdg_slice why)
-{
-    const struct mdg_content *old = i->content;
-    struct mdg_msg_header headers[MDG_MSG_HEADERS_MAX];
-    struct mdg_chunk *parts = malloc(old->part_count * sizeof *parts);
-    struct mdg_content *c = NULL;
-    size_t n = mdg_min_size(old->header_count, MDG_MSG_HEADERS_MAX - 2);
-    if (!parts)
-        return NULL;
-    if (n)
-        memcpy(headers, old->headers, n * sizeof *headers);
-    headers[n++] = (struct mdg_msg_header){MDG_SLICE_LIT("original-destination"), old->channel};
-    headers[n++] = (struct mdg_msg_header){MDG_SLICE_LIT("dead-letter-reason"), why};
-    for (size_t k = 0; k < old->part_count; k++) {
-        parts[k] = old->parts[k];
-        mdg_blob_ref(parts[k].blob);
-    }
-    struct mdg_msg_draft draft = {.kind = (enum mdg_msg_kind)old->kind,
-                                  .flags = old->flags,
-                                  .channel = dead_to,
-                                  .event = old->event,
-                                  .id = old->id,
-                                  .content_type = old->content_type,
-                                  .sender_session = old->sender_session,
-                                  .headers = headers,
-                                  .header_count = n,
-                                  .parts = parts,
-                                  .part_count = old->part_count};
-    if (mdg_content_new(&draft, old->unix_ms, &c) < 0) {
-        for (size_t k = 0; k < old->part_count; k++)
-            mdg_blob_unref(parts[k].blob);
-    }
-    free(parts);
-    return c;
-}
-
 static void dead_answered(void *arg, uint64_t cookie, int err)
 {
     (void)err; /* refused (say, full): it is lost, as a message without a dead-letter queue is */
@@ -194,7 +163,7 @@ static void bury(struct mdg_queues *q, struct item *i, struct mdg_slice why)
         forget_item(q, i);
         return;
     }
-    struct mdg_content *c = with_reason(i, dead_to, why);
+    struct mdg_content *c = mdg_queue_dead_letter(i->content, dead_to, why);
     mdg_list_push(&i->queue->dying, &i->link);
     if (!c || mdg_queue_publish(q, dead_to, c, i->kept ? MDG_QUEUE_KEEP : 0, &q->dead_waiter,
                                 (uint64_t)(uintptr_t)i) < 0)
@@ -218,12 +187,24 @@ static void requeue(struct mdg_queues *q, struct item *i)
     mark_dirty(q, k);
 }
 
+/* Acknowledged in a unit: it comes back if the unit cannot be written. */
+static void erase(struct mdg_queues *q, struct item *i, struct mdg_queue_op *op)
+{
+    const struct mdg_queue_store *store = &q->config.store;
+    i->erased = i->kept && store->ops->remove(store->store, name_of(i->queue), i->id) == 0;
+    mdg_list_push(&i->queue->dying, &i->link);
+    mdg_list_push(&op->items, &i->in_op);
+}
+
+/* op: of a unit, or NULL. */
 static void settle_item(struct mdg_queues *q, struct consumer *c, struct item *i,
-                        enum mdg_settle how)
+                        enum mdg_settle how, struct mdg_queue_op *op)
 {
     mdg_list_remove(&i->link);
     c->held--;
-    if (how == MDG_SETTLE_ACK)
+    if (how == MDG_SETTLE_ACK && op)
+        erase(q, i, op);
+    else if (how == MDG_SETTLE_ACK)
         forget_item(q, i);
     else if (how == MDG_SETTLE_DEAD)
         bury(q, i, MDG_SLICE_LIT("rejected"));
@@ -231,8 +212,9 @@ static void settle_item(struct mdg_queues *q, struct consumer *c, struct item *i
         requeue(q, i);
 }
 
-static int settle(struct mdg_queues *q, const struct mdg_queue_op *op)
+static int settle(struct mdg_queues *q, struct mdg_queue_op *op)
 {
+    struct mdg_queue_op *of_unit = op->unit ? op : NULL;
     struct consumer *c = mdg_map_get(&q->consumers, mdg_slice(&op->sub, sizeof op->sub));
     bool found = false;
     if (!c || !c->queue)
@@ -244,7 +226,7 @@ static int settle(struct mdg_queues *q, const struct mdg_queue_op *op)
             prev = node->prev;
             if (item_of(node)->tag > op->number)
                 continue;
-            settle_item(q, c, item_of(node), (enum mdg_settle)op->how);
+            settle_item(q, c, item_of(node), (enum mdg_settle)op->how, of_unit);
             found = true;
         }
     } else {
@@ -254,7 +236,7 @@ static int settle(struct mdg_queues *q, const struct mdg_queue_op *op)
                 continue;
             found = item_of(node)->tag == op->number;
             if (found)
-                settle_item(q, c, item_of(node), (enum mdg_settle)op->how);
+                settle_item(q, c, item_of(node), (enum mdg_settle)op->how, of_unit);
             break;
         }
     }
@@ -272,6 +254,7 @@ static int add_item(struct mdg_queues *q, struct queue *k, uint64_t id, struct m
     i->queue = k;
     i->id = id;
     i->content = content;
+    mdg_list_init(&i->in_op);
     mdg_list_push(&k->ready, &i->link);
     k->messages++;
     k->bytes += content->bytes;
@@ -304,6 +287,9 @@ static int publish(struct mdg_queues *q, struct mdg_queue_op *op)
     op->content = NULL;
     k->next_id++;
     q->counts.published++;
+    i->held = op->unit != NULL;
+    if (i->held)
+        mdg_list_push(&op->items, &i->in_op);
     if (!(op->flags & MDG_QUEUE_KEEP) || !q->config.store.ops)
         return 0;
     err = q->config.store.ops->put(q->config.store.store, name_of(k), i->id, i->content);
@@ -374,7 +360,7 @@ static void detach(struct mdg_queues *q, const struct mdg_queue_op *op)
     struct queue *k = c->queue;
     if (k) {
         while (!mdg_list_empty(&c->unsettled))
-            settle_item(q, c, item_of(c->unsettled.prev), MDG_SETTLE_REQUEUE);
+            settle_item(q, c, item_of(c->unsettled.prev), MDG_SETTLE_REQUEUE, NULL);
         mdg_list_remove(&c->in_able);
         mdg_list_remove(&c->in_queue);
         k->idle_since_ms = q->now_ms;
@@ -404,34 +390,77 @@ static int bind_queue(struct mdg_queues *q, struct mdg_slice name, struct mdg_sl
     return err;
 }
 
+static int perform(struct mdg_queues *q, struct mdg_queue_op *op)
+{
+    if (op->kind == MDG_QOP_PUBLISH)
+        return publish(q, op);
+    if (op->kind == MDG_QOP_ATTACH)
+        return attach(q, op);
+    if (op->kind == MDG_QOP_SETTLE)
+        return settle(q, op);
+    if (op->kind == MDG_QOP_BIND)
+        return bind_queue(q, mdg_queue_op_name(op), mdg_queue_op_source(op), true);
+    if (op->kind == MDG_QOP_DETACH) {
+        detach(q, op);
+        return 0;
+    }
+    struct queue *k = mdg_map_get(&q->queues, mdg_queue_op_name(op));
+    if (!k)
+        return MDG_E_NOT_FOUND;
+    delete_queue(q, k);
+    return 0;
+}
+
+/* What was done for a unit is seen once it is on the disk, or is undone. */
+static void resolve_item(struct mdg_queues *q, struct item *i, bool written)
+{
+    bool published = i->held;
+    mdg_list_remove(&i->in_op);
+    i->held = false;
+    if (!i->queue || published != written) {
+        forget_item(q, i);
+    } else if (published) {
+        mark_dirty(q, i->queue);
+    } else {
+        mdg_list_remove(&i->link);
+        i->erased = false;
+        requeue(q, i);
+    }
+}
+
+/* The operation's outcome is known. */
+static void settle_op(struct mdg_queues *q, struct mdg_queue_op *op, int err)
+{
+    if (op->unit && err == 0)
+        err = atomic_load(&op->unit->err);
+    MDG_LIST_FOR(node, next, &op->items)
+    resolve_item(q, MDG_CONTAINER_OF(node, struct item, in_op), err == 0);
+    mdg_queue_answer(q, op, err);
+}
+
+static int perform_part(struct mdg_queues *q, struct mdg_queue_op *op)
+{
+    const struct mdg_queue_store *store = &q->config.store;
+    store->ops->enter(store->store, op->unit);
+    int err = perform(q, op);
+    if (err < 0)
+        mdg_queue_unit_fail(op->unit, err);
+    store->ops->leave(store->store);
+    q->noted = true;
+    return err;
+}
+
 void mdg_queue_owner_do(struct mdg_queues *q, struct mdg_queue_op *op)
 {
-    int err = 0;
     bool was_noted = q->noted;
     q->noted = false;
-    if (op->kind == MDG_QOP_PUBLISH) {
-        err = publish(q, op);
-    } else if (op->kind == MDG_QOP_ATTACH) {
-        err = attach(q, op);
-    } else if (op->kind == MDG_QOP_DETACH) {
-        detach(q, op);
-    } else if (op->kind == MDG_QOP_SETTLE) {
-        err = settle(q, op);
-    } else if (op->kind == MDG_QOP_BIND) {
-        err = bind_queue(q, mdg_queue_op_name(op), mdg_queue_op_source(op), true);
-    } else {
-        struct queue *k = mdg_map_get(&q->queues, mdg_queue_op_name(op));
-        if (k)
-            delete_queue(q, k);
-        else
-            err = MDG_E_NOT_FOUND;
-    }
+    int err = op->unit ? perform_part(q, op) : perform(q, op);
     bool noted = q->noted;
     q->noted |= was_noted;
-    if (err == 0 && noted && op->ticket)
+    if (err == 0 && noted && (op->ticket || op->unit))
         mdg_list_push(&q->unsynced, &op->link); /* answered when the disk has it */
     else
-        mdg_queue_answer(q, op, err);
+        settle_op(q, op, err);
 }
 
 static bool hand_out(struct mdg_queues *q, struct queue *k)
@@ -473,7 +502,7 @@ static void synced(void *arg, int err)
     MDG_LIST_FOR(node, next, &b->ops)
     {
         mdg_list_remove(node);
-        mdg_queue_answer(b->q, MDG_CONTAINER_OF(node, struct mdg_queue_op, link), err);
+        settle_op(b->q, MDG_CONTAINER_OF(node, struct mdg_queue_op, link), err);
     }
     free(b);
 }
@@ -497,7 +526,8 @@ void mdg_queue_owner_turn(struct mdg_queues *q, size_t *budget)
 {
     while (*budget && !mdg_list_empty(&q->dirty)) {
         struct queue *k = MDG_CONTAINER_OF(mdg_list_first(&q->dirty), struct queue, in_dirty);
-        if (mdg_list_empty(&k->ready) || mdg_list_empty(&k->able)) {
+        if (mdg_list_empty(&k->ready) || mdg_list_empty(&k->able) ||
+            item_of(mdg_list_first(&k->ready))->held) {
             mdg_list_remove(&k->in_dirty);
             continue;
         }
@@ -561,15 +591,31 @@ int mdg_queues_load(struct mdg_queues *q)
     return q->config.store.ops->load(q->config.store.store, load_message, load_binding, q);
 }
 
+/* Nobody will hear of these operations any more. */
+static void drop_unsynced(struct mdg_queues *q, struct mdg_list *ops)
+{
+    MDG_LIST_FOR(node, next, ops)
+    {
+        struct mdg_queue_op *op = MDG_CONTAINER_OF(node, struct mdg_queue_op, link);
+        for (struct mdg_list *at; (at = mdg_list_first(&op->items)) != NULL;) {
+            struct item *i = MDG_CONTAINER_OF(at, struct item, in_op);
+            mdg_list_remove(at);
+            if (!i->queue)
+                forget_item(q, i);
+        }
+    }
+    mdg_queue_drop_ops(ops);
+}
+
 void mdg_queue_owner_fini(struct mdg_queues *q)
 {
     size_t at = 0;
     mdg_queue_waiter_fini(&q->dead_waiter);
-    mdg_queue_drop_ops(&q->unsynced);
+    drop_unsynced(q, &q->unsynced);
     MDG_LIST_FOR(node, next, &q->syncs)
     {
         struct batch *b = MDG_CONTAINER_OF(node, struct batch, in_syncs);
-        mdg_queue_drop_ops(&b->ops);
+        drop_unsynced(q, &b->ops);
         free(b);
     }
     /* The store keeps what it has: only memory is freed here. */

@@ -414,6 +414,19 @@ static int disk_bind(void *store, struct mdg_slice queue, struct mdg_slice sourc
     return 0;
 }
 
+static void disk_enter(void *store, struct mdg_queue_unit *unit)
+{
+    struct disk *d = store;
+    (void)unit;
+    d->len += (size_t)snprintf(d->log + d->len, sizeof d->log - d->len, "[");
+}
+
+static void disk_leave(void *store)
+{
+    struct disk *d = store;
+    d->len += (size_t)snprintf(d->log + d->len, sizeof d->log - d->len, "] ");
+}
+
 static int disk_sync(void *store, void (*fn)(void *arg, int err), void *arg)
 {
     struct disk *d = store;
@@ -432,15 +445,26 @@ static int disk_load(void *store, mdg_queue_load_fn message, mdg_queue_bound_fn 
     return 0;
 }
 
-static const struct mdg_queue_store_ops disk_ops = {disk_put,    disk_remove, disk_bind,
-                                                    disk_forget, disk_sync,   disk_load};
+static const struct mdg_queue_store_ops disk_ops = {.put = disk_put,
+                                                    .remove = disk_remove,
+                                                    .bind = disk_bind,
+                                                    .forget = disk_forget,
+                                                    .enter = disk_enter,
+                                                    .leave = disk_leave,
+                                                    .sync = disk_sync,
+                                                    .load = disk_load};
 
-static void disk_done(struct disk *d)
+static void disk_ends(struct disk *d, int err)
 {
     void (*fn)(void *arg, int err) = d->fn;
     d->fn = NULL;
     if (fn)
-        fn(d->arg, 0);
+        fn(d->arg, err);
+}
+
+static void disk_done(struct disk *d)
+{
+    disk_ends(d, 0);
 }
 
 static void answers_wait_for_the_disk(void **state)
@@ -497,6 +521,106 @@ static void a_message_dies_on_the_disk_only_when_its_grave_is_written(void **sta
     disk_done(&disk);
     mdg_queue_unsubscribe(&a.sub);
     stop(&w);
+}
+
+/* One message is taken from q and one is put into each of two queues, as a unit. */
+struct exchange {
+    struct world w;
+    struct disk disk;
+    struct consumer q, x, y;
+    struct mdg_queue_waiter waiter;
+};
+
+static void begin_exchange(struct exchange *e)
+{
+    struct mdg_queues_config config = base_config();
+    e->disk = (struct disk){.len = 0};
+    config.store = (struct mdg_queue_store){&disk_ops, &e->disk};
+    start(&e->w, config, 1);
+    e->waiter = (struct mdg_queue_waiter){.done = done, .arg = &e->w};
+    mdg_list_init(&e->waiter.tickets);
+    join_on(&e->w, 0, &e->q, "q", "q", 0);
+    join_on(&e->w, 0, &e->x, "x", "x", 0);
+    join_on(&e->w, 0, &e->y, "y", "y", 0);
+    publish(&e->w, "q", "old");
+    heard(&e->w, "q:old/1 ");
+    disk_done(&e->disk);
+    e->disk.len = 0;
+}
+
+static void run_exchange(struct exchange *e)
+{
+    struct mdg_queues *q = e->w.workers[0];
+    assert_int_equal(mdg_queue_unit_begin(q), 0);
+    assert_int_equal(mdg_queue_settle(&e->q.sub, 1, MDG_SETTLE_ACK, false, &e->waiter, 1), 0);
+    assert_int_equal(
+        mdg_queue_publish(q, MDG_SLICE_LIT("x"), text("a"), MDG_QUEUE_KEEP, &e->waiter, 2), 0);
+    assert_int_equal(mdg_queue_publish(q, MDG_SLICE_LIT("y"), text("b"), 0, &e->waiter, 3), 0);
+    mdg_queue_unit_end(q);
+}
+
+static void end_exchange(struct exchange *e)
+{
+    mdg_queue_unsubscribe(&e->q.sub);
+    mdg_queue_unsubscribe(&e->x.sub);
+    mdg_queue_unsubscribe(&e->y.sub);
+    stop(&e->w);
+}
+
+static void nobody_sees_a_unit_before_the_disk_has_it(void **state)
+{
+    (void)state;
+    struct exchange e;
+    begin_exchange(&e);
+    run_exchange(&e);
+    publish(&e.w, "x", "later");
+    heard(&e.w, "");
+    assert_string_equal(e.disk.log, "[] [remove(q,1) ] [put(x,1) ] [] put(x,2) ");
+    disk_done(&e.disk);
+    heard(&e.w, "done1 done2 done3 x:a/1 x:later/2 y:b/1 ");
+    assert_int_equal(messages(&e.w), 3);
+    end_exchange(&e);
+}
+
+static void a_unit_that_cannot_be_written_is_undone(void **state)
+{
+    (void)state;
+    struct exchange e;
+    begin_exchange(&e);
+    run_exchange(&e);
+    turn(&e.w);
+    disk_ends(&e.disk, MDG_E_FULL);
+    heard(&e.w, "failed1 failed2 failed3 q:old!/2 ");
+    assert_int_equal(messages(&e.w), 1);
+    end_exchange(&e);
+}
+
+static void an_error_of_one_part_of_a_unit_undoes_all_of_it(void **state)
+{
+    (void)state;
+    struct exchange e;
+    begin_exchange(&e);
+    e.y.room = 0;
+    for (int i = 0; i < 5; i++) /* as many as a queue takes */
+        publish(&e.w, "y", "full");
+    turn(&e.w);
+    disk_done(&e.disk);
+    run_exchange(&e);
+    heard(&e.w, "failed3 ");
+    disk_done(&e.disk);
+    heard(&e.w, "failed1 failed2 q:old!/2 ");
+    end_exchange(&e);
+}
+
+static void what_is_left_of_a_unit_at_the_end_leaks_nothing(void **state)
+{
+    (void)state;
+    struct exchange e;
+    begin_exchange(&e);
+    run_exchange(&e);
+    turn(&e.w);
+    mdg_queue_waiter_fini(&e.waiter);
+    end_exchange(&e);
 }
 
 static int bound(void *arg, struct mdg_slice queue, struct mdg_slice source)
@@ -573,10 +697,47 @@ static void scarce_life(void *arg)
     stop(&w);
 }
 
+/* Without memory for all of it, a unit is nothing. */
+static void scarce_unit(void *arg)
+{
+    struct world w = {0};
+    struct disk disk = {0};
+    struct mdg_queues_config config = base_config();
+    struct mdg_queue_waiter waiter = {.done = done, .arg = &w};
+    (void)arg;
+    config.store = (struct mdg_queue_store){&disk_ops, &disk};
+    mdg_list_init(&waiter.tickets);
+    mdg_list_init(&w.mail[0]);
+    if (mdg_queues_new(&config, seed, &w.workers[0]) < 0)
+        return;
+    int sent = 0;
+    if (mdg_queue_unit_begin(w.workers[0]) == 0) {
+        for (uint64_t i = 1; i <= 2; i++) {
+            struct mdg_msg_draft draft = {.channel = MDG_SLICE_LIT("q"),
+                                          .payload = MDG_SLICE_LIT("x")};
+            struct mdg_content *c;
+            if (mdg_content_new(&draft, 0, &c) == 0 &&
+                mdg_queue_publish(w.workers[0], MDG_SLICE_LIT("q"), c, MDG_QUEUE_KEEP, &waiter,
+                                  i) == 0)
+                sent++;
+        }
+        mdg_queue_unit_end(w.workers[0]);
+    }
+    for (int i = 0; i < 4; i++) {
+        turn(&w);
+        disk_done(&disk);
+    }
+    turn(&w);
+    assert_true(messages(&w) == 0 || messages(&w) == (uint64_t)sent);
+    mdg_queue_waiter_fini(&waiter);
+    stop(&w);
+}
+
 static void no_failed_allocation_leaks_or_crashes(void **state)
 {
     (void)state;
     mdg_test_torture(scarce_life, NULL);
+    mdg_test_torture(scarce_unit, NULL);
 }
 
 int main(void)
@@ -594,6 +755,10 @@ int main(void)
         cmocka_unit_test(a_queue_is_one_for_all_workers),
         cmocka_unit_test(answers_wait_for_the_disk),
         cmocka_unit_test(a_message_dies_on_the_disk_only_when_its_grave_is_written),
+        cmocka_unit_test(nobody_sees_a_unit_before_the_disk_has_it),
+        cmocka_unit_test(a_unit_that_cannot_be_written_is_undone),
+        cmocka_unit_test(an_error_of_one_part_of_a_unit_undoes_all_of_it),
+        cmocka_unit_test(what_is_left_of_a_unit_at_the_end_leaks_nothing),
         cmocka_unit_test(the_disk_gives_back_messages_and_bindings),
         cmocka_unit_test(no_failed_allocation_leaks_or_crashes),
     };

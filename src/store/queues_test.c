@@ -208,6 +208,79 @@ static void bindings_come_back_and_go_with_their_queue(void **state)
     stop(&w);
 }
 
+static void put_part(struct world *w, struct mdg_queue_journal *journal,
+                     struct mdg_queue_unit *unit, const char *queue)
+{
+    struct mdg_queue_journal *own = w->journal;
+    w->journal = journal;
+    mdg_queue_db_ops.enter(journal, unit);
+    put(w, queue, 1, "part");
+    mdg_queue_db_ops.leave(journal);
+    w->journal = own;
+}
+
+/* The second worker's part comes late: the first one's waits for it, and what follows too. */
+static void parts_of_a_unit_are_written_together(void **state)
+{
+    (void)state;
+    struct world w;
+    struct mdg_queue_journal *other;
+    struct mdg_queue_unit *unit = mdg_queue_unit_new();
+    start(&w);
+    assert_int_equal(mdg_queue_journal_new(w.db, post, &w, &other), 0);
+    assert_non_null(unit);
+    atomic_store(&unit->parts, 2);
+    put_part(&w, w.journal, unit, "a");
+    assert_int_equal(mdg_queue_db_ops.sync(w.journal, answered, &w), 0);
+    assert_int_equal(mdg_queue_db_ops.remove(w.journal, MDG_SLICE_LIT("a"), 1), 0);
+    put(&w, "a", 2, "later");
+    assert_int_equal(mdg_queue_db_ops.sync(w.journal, answered, &w), 0);
+    assert_int_equal(mdg_queue_db_ops.bind(other, MDG_SLICE_LIT("b"), MDG_SLICE_LIT("x")), 0);
+    assert_int_equal(mdg_queue_db_ops.sync(other, answered, &w), 0);
+    take_batches(&w, 1);
+    assert_int_equal(w.batch_count, 1); /* the one that has nothing to do with it */
+    put_part(&w, other, unit, "b");
+    assert_int_equal(mdg_queue_db_ops.sync(other, answered, &w), 0);
+    take_batches(&w, 4);
+    mdg_queue_unit_unref(unit);
+    mdg_queue_journal_free(other);
+    expect(&w, "b<x a/2=later b/1=part ");
+    stop(&w);
+}
+
+static void a_unit_that_lacks_a_part_at_the_end_is_not_written(void **state)
+{
+    (void)state;
+    struct world w;
+    struct mdg_queue_unit *unit = mdg_queue_unit_new();
+    start(&w);
+    assert_non_null(unit);
+    put(&w, "a", 5, "before");
+    put_part(&w, w.journal, unit, "a");
+    put(&w, "a", 6, "after");
+    assert_int_equal(mdg_queue_db_ops.sync(w.journal, answered, &w), 0);
+    expect(&w, "a/5=before a/6=after ");
+    assert_true(atomic_load(&unit->err) < 0);
+    mdg_queue_unit_unref(unit);
+    stop(&w);
+}
+
+static void a_unit_that_failed_is_not_written_and_nobody_waits_for_it(void **state)
+{
+    (void)state;
+    struct world w;
+    struct mdg_queue_unit *unit = mdg_queue_unit_new();
+    start(&w);
+    assert_non_null(unit);
+    mdg_queue_unit_fail(unit, MDG_E_FULL);
+    put_part(&w, w.journal, unit, "a");
+    put(&w, "a", 2, "after");
+    sync_now(&w);
+    mdg_queue_unit_unref(unit);
+    expect(&w, "a/2=after ");
+    stop(&w);
+}
+
 static void a_file_that_is_something_else_is_refused(void **state)
 {
     (void)state;
@@ -252,6 +325,9 @@ int main(void)
         cmocka_unit_test(closing_writes_what_nobody_waits_for),
         cmocka_unit_test(taken_before_the_sync_is_never_written),
         cmocka_unit_test(bindings_come_back_and_go_with_their_queue),
+        cmocka_unit_test(parts_of_a_unit_are_written_together),
+        cmocka_unit_test(a_unit_that_lacks_a_part_at_the_end_is_not_written),
+        cmocka_unit_test(a_unit_that_failed_is_not_written_and_nobody_waits_for_it),
         cmocka_unit_test(a_file_that_is_something_else_is_refused),
         cmocka_unit_test(a_damaged_record_is_no_message),
     };

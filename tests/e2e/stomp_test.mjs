@@ -302,3 +302,58 @@ test("kill -9: nothing confirmed is lost, nothing acknowledged comes back", { ti
   const lost = [...confirmed].filter((name) => !seen.has(name));
   assert.deepEqual(lost, []);
 });
+
+// Movers take messages from one queue and put each into four others, which live on both workers, in
+// one transaction. Wherever the server is killed, a message is in the first queue or in all of the
+// others.
+test("kill -9: a transaction over several queues is there as a whole or not at all", { once: true, timeout: 120 }, async (t) => {
+  const store = join(stateFolder(t), "madang.db");
+  const targets = ["a", "b", "c", "d"];
+  const names = Array.from({ length: 3000 }, (_, i) => `m${i}`);
+  const moved = new Set();
+  const move = async (port) => {
+    const raw = new Raw(port);
+    await raw.connect();
+    raw.send("SUBSCRIBE", { destination: "/queue/source", id: "s", ack: "client-individual", "prefetch-count": "20" });
+    for (let m; (m = await raw.next(60)) !== null;) {
+      if (m.command === "RECEIPT") moved.add(m.headers["receipt-id"]);
+      if (m.command !== "MESSAGE") continue;
+      const transaction = m.body;
+      raw.send("BEGIN", { transaction });
+      for (const queue of targets) raw.send("SEND", { destination: `/queue/${queue}`, transaction }, m.body);
+      raw.send("ACK", { id: m.headers.ack, transaction });
+      raw.send("COMMIT", { transaction, receipt: m.body });
+    }
+    raw.close();
+  };
+  const drain = async (port, queue) => {
+    const raw = new Raw(port);
+    t.after(() => raw.close());
+    await raw.connect();
+    raw.send("SUBSCRIBE", { destination: `/queue/${queue}`, id: "c" });
+    const found = [];
+    for (let m; (m = await raw.next(2).catch(() => null)) !== null;) if (m.command === "MESSAGE") found.push(m.body);
+    return found.sort();
+  };
+  for (let round = 0; round < 8; round++) {
+    const target_ = await target(t, { store, workers: 2 });
+    if (round === 0) {
+      const raw = new Raw(target_.port);
+      await raw.connect();
+      for (const name of names) raw.send("SEND", { destination: "/queue/source", receipt: name }, name);
+      for (let i = 0; i < names.length; i++) assert.equal((await raw.next()).command, "RECEIPT");
+      raw.close();
+    }
+    const movers = Array.from({ length: 4 }, () => move(target_.port));
+    await sleep(30 + Math.random() * 150);
+    await target_.program.end("SIGKILL");
+    await Promise.all(movers);
+  }
+  const target_ = await target(t, { store, workers: 2 });
+  const left = await drain(target_.port, "source");
+  const [first, ...others] = await Promise.all(targets.map((queue) => drain(target_.port, queue)));
+  for (const other of others) assert.deepEqual(other, first);
+  assert.deepEqual([...left, ...first].sort(), [...names].sort());
+  for (const name of moved) assert.ok(first.includes(name), `${name} had a receipt and is not there`);
+  assert.ok(moved.size > 0, "no transaction had a receipt");
+});

@@ -173,8 +173,8 @@ struct mdg_blob *mdg_stomp_burst_of(struct mdg_stomp_sub *s, struct mdg_msg *con
     const struct mdg_framing *f = s->conn->link->framing;
     uint8_t version = s->conn->dec.version;
     assert(n > 0 && n <= MDG_STOMP_BATCH_MAX);
-    if (!mdg_stomp_front_of(s, msgs[0]->content).data)
-        return NULL;
+    if (!mdg_stomp_front_of(s, msgs[0]->content).data || s->front->refs == 1)
+        return NULL; /* nobody to share with */
     struct mdg_stomp_burst *b = place_of(s);
     if (b->front == s->front && b->framing == f && b->version == version && b->len == n &&
         memcmp(b->msgs, msgs, n * sizeof(struct mdg_msg *)) == 0)

@@ -18,10 +18,17 @@ static bool is_true(const struct mdg_stomp_frame *f, const char *header)
     return mdg_slice_eq_nocase(mdg_stomp_find(f, header), MDG_SLICE_LIT("true"));
 }
 
-/* "durable" and, from older clients, "persistent". */
+/* What some brokers' clients call a durable subscription by. data NULL: they do not. */
+static struct mdg_slice durable_name(const struct mdg_stomp_frame *f)
+{
+    struct mdg_slice name = mdg_stomp_find(f, "durable-subscription-name");
+    return name.data ? name : mdg_stomp_find(f, "activemq.subscriptionName");
+}
+
+/* "durable" and, from older clients, "persistent"; or a name for it. */
 static bool says_durable(const struct mdg_stomp_frame *f)
 {
-    return is_true(f, "durable") || is_true(f, "persistent");
+    return is_true(f, "durable") || is_true(f, "persistent") || durable_name(f).data;
 }
 
 static struct mdg_stomp_sub *find_sub(struct mdg_stomp *c, struct mdg_slice id,
@@ -94,18 +101,27 @@ static bool check_id(struct mdg_stomp *c, const struct mdg_stomp_frame *f, struc
 
 /* The identity is the client-id of CONNECT, else the user's name. The length in front and the line
  * feed, which no room's name holds, keep different subscriptions from getting the same key. */
-static bool durable_key(const struct mdg_stomp *c, struct mdg_slice id, struct mdg_slice room,
-                        struct mdg_writer *w)
+static bool durable_key(struct mdg_stomp *c, const struct mdg_stomp_frame *f,
+                        const struct mdg_stomp_dest *dest, struct mdg_writer *w)
 {
     struct mdg_slice who = c->client_id ? mdg_slice_str(c->client_id) : mdg_principal_name(c->who);
+    struct mdg_slice name = durable_name(f);
+    if (!name.data)
+        name = mdg_stomp_find(f, "id");
+    if (!name.data) {
+        mdg_stomp_fail(c, f, "Missing Header", "Header 'id' is required for durable subscriptions");
+        return false;
+    }
     mdg_write_str(w, "/durable/");
     mdg_write_dec(w, who.len);
     mdg_write_u8(w, ':');
     mdg_write_slice(w, who);
     mdg_write_u8(w, '/');
-    mdg_write_slice(w, id);
+    mdg_write_slice(w, name);
     mdg_write_u8(w, '\n');
-    mdg_write_slice(w, room);
+    mdg_write_slice(w, dest->name);
+    if (!mdg_writer_fits(w))
+        mdg_stomp_fail(c, f, "Invalid header", "The durable subscription's name is too long\n");
     return mdg_writer_fits(w);
 }
 
@@ -118,14 +134,8 @@ static bool check_durable(struct mdg_stomp *c, const struct mdg_stomp_frame *f, 
     if (!w->durable)
         return true;
     mdg_writer_init(&to, w->key_room, sizeof w->key_room);
-    if (!w->id.data) {
-        mdg_stomp_fail(c, f, "Missing Header", "Header 'id' is required for durable subscriptions");
+    if (!durable_key(c, f, &w->dest, &to))
         return false;
-    }
-    if (!durable_key(c, w->id, w->dest.name, &to)) {
-        mdg_stomp_fail(c, f, "Invalid header", "The durable subscription's name is too long\n");
-        return false;
-    }
     w->key = mdg_slice(w->key_room, to.len);
     return true;
 }
@@ -280,26 +290,53 @@ int mdg_stomp_subscribe_reply(struct mdg_stomp *c, struct mdg_slice destination,
     return err;
 }
 
-/* The subscription that UNSUBSCRIBE means; NULL: the connection was failed. */
+static void not_found(struct mdg_stomp *c, const struct mdg_stomp_frame *f, struct mdg_slice name)
+{
+    mdg_stomp_fail(c, f, "No subscription found",
+                   "UNSUBSCRIBE must refer to an existing subscription.\n"
+                   "Subscription to '%.*s' not found.\n",
+                   (int)mdg_min_size(name.len, 200), (const char *)name.data);
+}
+
+/* A durable subscription that is not in use here is given up by its names. */
+static void give_up_durable(struct mdg_stomp *c, const struct mdg_stomp_frame *f,
+                            const struct mdg_stomp_dest *dest)
+{
+    uint8_t room[1024];
+    struct mdg_writer key;
+    mdg_writer_init(&key, room, sizeof room);
+    struct mdg_stomp_pending *p = durable_key(c, f, dest, &key) ? mdg_stomp_pend(c, f) : NULL;
+    if (!p)
+        return;
+    int err = mdg_queue_delete(c->server->queues, mdg_slice(room, key.len), &c->waiter,
+                               (uint64_t)(uintptr_t)p);
+    if (err < 0)
+        mdg_stomp_pend_done(p, err);
+}
+
+/* The subscription that UNSUBSCRIBE means; NULL: the frame has been dealt with. */
 static struct mdg_stomp_sub *find_named(struct mdg_stomp *c, const struct mdg_stomp_frame *f)
 {
     struct mdg_slice id = mdg_stomp_find(f, "id");
-    struct mdg_stomp_dest dest;
-    dest.shown = mdg_stomp_find(f, "destination");
-    if (!id.data && (c->dec.version >= MDG_STOMP_1_1 || !dest.shown.data)) {
+    struct mdg_stomp_dest dest = {.shown = mdg_stomp_find(f, "destination")};
+    bool has_destination = dest.shown.data != NULL;
+    if (!id.data && !durable_name(f).data &&
+        (c->dec.version >= MDG_STOMP_1_1 || !has_destination)) {
         mdg_stomp_fail(c, f, "Missing header", "UNSUBSCRIBE must include the 'id' header\n");
         return NULL;
     }
+    struct mdg_stomp_sub *s = id.data ? find_sub(c, id, dest.shown) : NULL;
+    if (s)
+        return s;
     /* In 1.0 the destination alone may name it, as it was written in SUBSCRIBE. */
-    if (!id.data && !mdg_stomp_dest_parse(c, f, &dest))
+    if (has_destination && !mdg_stomp_dest_parse(c, f, &dest))
         return NULL;
-    struct mdg_stomp_sub *s = find_sub(c, id, dest.shown);
-    struct mdg_slice name = id.data ? id : dest.shown;
-    if (!s)
-        mdg_stomp_fail(c, f, "No subscription found",
-                       "UNSUBSCRIBE must refer to an existing subscription.\n"
-                       "Subscription to '%.*s' not found.\n",
-                       (int)mdg_min_size(name.len, 200), (const char *)name.data);
+    if (!id.data)
+        s = find_sub(c, id, dest.shown);
+    if (!s && has_destination && says_durable(f) && dest.kind == MDG_STOMP_TOPIC)
+        give_up_durable(c, f, &dest);
+    else if (!s)
+        not_found(c, f, id.data ? id : dest.shown);
     return s;
 }
 

@@ -206,6 +206,48 @@ test("durable subscriptions of one id to several topics are several", { once: tr
   }
 });
 
+test("a durable subscription is named as other brokers' clients do, and given up while away", { once: true }, async (t) => {
+  const target_ = await target(t, { workers: 2 });
+  const ben = new Raw(target_.port);
+  t.after(() => ben.close());
+  await ben.connect();
+  for (const header of ["durable-subscription-name", "activemq.subscriptionName"]) {
+    const visit = async () => {
+      const raw = new Raw(target_.port);
+      t.after(() => raw.close());
+      await raw.connect("1.2", { "client-id": "ann" });
+      return raw;
+    };
+    const subscribe = { destination: "/topic/named", id: "any", [header]: "mine", receipt: "r" };
+    let ann = await visit();
+    ann.send("SUBSCRIBE", subscribe);
+    assert.equal((await ann.next()).command, "RECEIPT");
+    ann.send("DISCONNECT", { receipt: "d" });
+    assert.equal((await ann.next()).headers["receipt-id"], "d");
+    ben.send("SEND", { destination: "/topic/named", receipt: "1" }, "kept");
+    assert.equal((await ben.next()).command, "RECEIPT");
+    await sleep(100); // until the queue has it
+    ann = await visit();
+    ann.send("SUBSCRIBE", { ...subscribe, id: "another" });
+    assert.equal((await ann.next()).command, "RECEIPT");
+    assert.equal((await ann.next()).body, "kept");
+    ann.send("UNSUBSCRIBE", { id: "another", receipt: "u" });
+    ann.send("UNSUBSCRIBE", { destination: "/topic/named", [header]: "mine", receipt: "v" });
+    assert.equal((await ann.next()).headers["receipt-id"], "u");
+    assert.equal((await ann.next()).headers["receipt-id"], "v");
+    ben.send("SEND", { destination: "/topic/named", receipt: "2" }, "for nobody");
+    assert.equal((await ben.next()).command, "RECEIPT");
+    ann.send("SUBSCRIBE", subscribe);
+    assert.equal((await ann.next()).command, "RECEIPT");
+    ben.send("SEND", { destination: "/topic/named" }, "new");
+    assert.equal((await ann.next()).body, "new");
+    ann.send("UNSUBSCRIBE", { id: "any", [header]: "mine", receipt: "w" });
+    assert.equal((await ann.next()).headers["receipt-id"], "w");
+    ann.send("UNSUBSCRIBE", { destination: "/topic/named", [header]: "mine" });
+    assert.equal((await ann.next()).command, "ERROR");
+  }
+});
+
 test("madang pub, sub and cat talk to a STOMP broker", { once: true }, async (t) => {
   const target_ = await target(t, { workers: 1 });
   const login = ["-H", "login: guest", "-H", "passcode: guest"];

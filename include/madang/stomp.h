@@ -1,9 +1,10 @@
 /* madang/stomp.h: STOMP destinations and queues from C.
  *
  * A destination is a text such as "/topic/news" (the room "news", in which everybody gets each
- * message) or "/queue/jobs" (each message goes to one consumer, and comes back if it was not
- * acknowledged). The application sends, consumes and decides what clients may do; the clients
- * themselves are served by madang_mount_all, or by madang_mount_stomp alone. */
+ * message), "/topic/news.*" for a subscription to several, or "/queue/jobs" (each message goes to
+ * one consumer, and comes back if it was not acknowledged). The application sends, consumes and
+ * decides what clients may do; the clients themselves are served by madang_mount_all, or by
+ * madang_mount_stomp alone. */
 #ifndef MADANG_STOMP_H
 #define MADANG_STOMP_H
 

@@ -1,6 +1,7 @@
 /* The application's side of STOMP: users and rules before the start; sending and consuming on the
  * first worker, where its subscriptions live. */
 #include "base/utf8.h"
+#include "hub/pattern.h"
 #include "madang/stomp.h"
 #include "server/mount.h"
 #include "server/stomp.h"
@@ -217,7 +218,7 @@ struct mdg_app_sub {
     struct mdg_queue_sub queue_sub;
     struct mdg_session session; /* topics */
     struct mdg_member *member;
-    bool topic, in_session;
+    bool topic, pattern, in_session;
     uint32_t prefetch;
     uint64_t id;
     madang_stomp_message_fn fn;
@@ -239,6 +240,12 @@ static enum madang_stomp_result tell(struct mdg_app_sub *s, const struct mdg_con
     mdg_writer_init(&w, text, sizeof text);
     mdg_write_slice(&w, c->content_type);
     mdg_write_u8(&w, 0);
+    if (s->pattern) {
+        m.destination = text + w.len;
+        mdg_write_str(&w, "/topic/");
+        mdg_write_slice(&w, c->channel);
+        mdg_write_u8(&w, 0);
+    }
     for (size_t i = 0; i < c->header_count; i++) {
         size_t name_at = w.len;
         mdg_write_slice(&w, c->headers[i].name);
@@ -330,7 +337,10 @@ static void do_subscribe(struct madang *server, void *arg)
         struct mdg_join_options options = {.hidden = true, .cookie = s};
         mdg_session_init(&s->session, p->worker->hub, &topic_ops, p->worker->nobody);
         s->in_session = true;
-        err = mdg_hub_join(p->worker->hub, &s->session, name, &options, &s->member);
+        s->pattern = mdg_pattern_is(name);
+        err = s->pattern
+                  ? mdg_hub_join_pattern(p->worker->hub, &s->session, name, &options, &s->member)
+                  : mdg_hub_join(p->worker->hub, &s->session, name, &options, &s->member);
     } else {
         s->queue_sub.ops = &queue_ops;
         err = mdg_queue_subscribe(p->queues, &s->queue_sub, name, s->prefetch, 0, NULL, 0);

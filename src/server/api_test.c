@@ -2,9 +2,9 @@
  * handlers that misbehave. The clients are plain sockets on the same thread. */
 #include "base/base.h"
 #include "madang/madang.h"
+#include "tests/support/dial.h"
 #include "tests/support/torture.h"
 #include "tests/support/unit.h"
-#include <arpa/inet.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -66,13 +66,7 @@ static struct madang *new_server(bool embedded)
 
 static int dial(struct madang *server)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)madang_port(server))};
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
-    assert_int_equal(connect(fd, (const struct sockaddr *)(const void *)&to, sizeof to), 0);
-    return fd;
+    return mdg_test_dial(madang_port(server));
 }
 
 static void put(int fd, const void *bytes, size_t len)

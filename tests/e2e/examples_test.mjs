@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { test, until } from "./lib/harness.mjs";
 import { openWs } from "./lib/clients.mjs";
 import { BINARY, Program } from "./lib/server.mjs";
+import { Raw } from "./lib/stomp.mjs";
 
 /** Starts build/examples/NAME on a free port. */
 async function example(t, name) {
@@ -55,6 +56,26 @@ test("chat asks for a name, then everyone hears everyone", { once: true }, async
   await hears(ann, "ann: hello: you");
   ben.close();
   await hears(ann, "ben: left");
+});
+
+test("stomp_queue works on jobs, answers to whom it may concern, and rejects what it cannot do", { once: true }, async (t) => {
+  const { port } = await example(t, "stomp_queue");
+  const client = new Raw(port);
+  t.after(() => client.close());
+  assert.equal((await client.connect("1.2", { login: "worker", passcode: "worker" })).command, "CONNECTED");
+  client.send("SUBSCRIBE", { destination: "/topic/results", id: "r", receipt: "1" });
+  client.send("SUBSCRIBE", { destination: "/queue/dead", id: "d", receipt: "2" });
+  for (let i = 0; i < 2; i++) assert.equal((await client.next()).command, "RECEIPT");
+  client.send("SEND", { destination: "/queue/jobs" }, "madang");
+  assert.equal((await client.next()).body, "MADANG");
+  client.send("SEND", { destination: "/queue/jobs", "reply-to": "/temp-queue/mine" }, "for me");
+  const answer = await client.next();
+  assert.equal(answer.body, "FOR ME");
+  assert.match(answer.headers.destination, /^\/reply-queue\//);
+  client.send("SEND", { destination: "/queue/jobs" }, "fail");
+  assert.equal((await client.next()).headers["original-destination"], "/queue/jobs");
+  client.send("SUBSCRIBE", { destination: "/queue/jobs", id: "j" });
+  assert.match((await client.next()).body, /Only the server works on jobs/);
 });
 
 test("http_echo gives every request its own body back", { once: true }, async (t) => {

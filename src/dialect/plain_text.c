@@ -102,6 +102,17 @@ static void write_attachments(struct mdg_writer *w, const struct mdg_content *c)
     mdg_write_u8(w, ']');
 }
 
+/* Where the field with the payload does not say it already: a STOMP client's text/html, say. */
+static void write_content_type(struct mdg_writer *w, const struct mdg_content *c,
+                               struct mdg_slice implied)
+{
+    if (c->content_type.len == 0 || !mdg_utf8_valid(c->content_type) ||
+        (implied.len && mdg_slice_starts(c->content_type, implied)))
+        return;
+    mdg_write_str(w, ",\"content_type\":");
+    mdg_write_json_string(w, c->content_type);
+}
+
 static void write_payload(struct mdg_writer *w, const struct mdg_msg *m)
 {
     const struct mdg_content *c = m->content;
@@ -109,6 +120,7 @@ static void write_payload(struct mdg_writer *w, const struct mdg_msg *m)
     case MDG_MSG_TEXT:
         mdg_write_str(w, ",\"text\":");
         mdg_write_json_string(w, mdg_msg_payload(m));
+        write_content_type(w, c, MDG_SLICE_LIT("text/plain"));
         break;
     case MDG_MSG_JSON:
     case MDG_MSG_ARGS:
@@ -116,14 +128,12 @@ static void write_payload(struct mdg_writer *w, const struct mdg_msg *m)
         write_one_line(w, mdg_msg_payload(m));
         if (c->part_count > 1)
             write_attachments(w, c);
+        write_content_type(w, c, MDG_SLICE_LIT("application/json"));
         break;
     case MDG_MSG_BINARY:
         mdg_write_str(w, ",\"base64\":");
         write_base64_string(w, mdg_msg_payload(m));
-        if (c->content_type.len && mdg_utf8_valid(c->content_type)) {
-            mdg_write_str(w, ",\"content_type\":");
-            mdg_write_json_string(w, c->content_type);
-        }
+        write_content_type(w, c, mdg_slice(NULL, 0));
         break;
     case MDG_MSG_PRESENCE:
         break;

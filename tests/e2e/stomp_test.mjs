@@ -126,13 +126,18 @@ test("a room is the same for the chat page and for STOMP", async (t) => {
   client.publish({ destination: "/topic/lobby", body: "from STOMP" });
   assert.equal((await topic.next()).body, "from STOMP");
   assert.equal((await nextOf("message")).text, "from STOMP");
+  client.publish({ destination: "/topic/lobby", body: "<p>", headers: { "content-type": "text/html" } });
+  assert.equal((await nextOf("message")).content_type, "text/html");
+  const polled = await (await fetch(`http://127.0.0.1:${server.port}/poll?room=lobby&history=1`)).json();
+  assert.equal(JSON.stringify(polled).includes('"content_type":"text/html"'), true, JSON.stringify(polled));
+  assert.equal((await topic.next()).headers["content-type"], "text/html");
   chat.send(JSON.stringify({ type: "publish", room: "lobby", id: 2, text: "from the page" }));
   const m = await topic.next();
   assert.equal(m.body, "from the page");
   assert.equal(m.headers.room, "lobby");
-  assert.equal(m.headers.seq, "2");
+  assert.equal(m.headers.seq, "3");
   assert.match(m.headers.sender, /^guest-/);
-  const back = subscribeJs(client, "/topic/lobby", { epoch: m.headers.epoch, seq: "1" });
+  const back = subscribeJs(client, "/topic/lobby", { epoch: m.headers.epoch, seq: "2" });
   assert.equal((await back.next()).body, "from the page");
 });
 

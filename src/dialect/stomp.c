@@ -259,6 +259,7 @@ void mdg_stomp_free(struct mdg_stomp *c)
     mdg_stomp_drop_txs(c);
     mdg_stomp_drop_pendings(c);
     mdg_stomp_drop_subs(c);
+    mdg_stomp_drop_ended(c);
     if (c->in_session)
         mdg_session_fini(&c->session);
     mdg_principal_unref(c->who);
@@ -314,6 +315,7 @@ int mdg_stomp_new(struct mdg_stomp_server *server, const struct mdg_handshake *h
                              (size_t)server->config->limits.body_bytes_max + PIECE_BYTES + 2);
     mdg_buf_init(&c->control, CONTROL_BYTES_MAX);
     mdg_list_init(&c->subs);
+    mdg_list_init(&c->ended);
     mdg_list_init(&c->txs);
     mdg_list_init(&c->pendings);
     c->waiter = (struct mdg_queue_waiter){.done = mdg_stomp_queue_done, .arg = c};

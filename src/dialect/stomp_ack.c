@@ -6,7 +6,10 @@
 #include "dialect/stomp_impl.h"
 #include <stdlib.h>
 
-enum { WINDOW_MIN = 64 };
+enum {
+    WINDOW_MIN = 64,
+    ENDED_MAX = 8, /* of one connection; the oldest is forgotten */
+};
 
 static uint64_t *word_of(const struct mdg_stomp_window *w, uint64_t tag, uint64_t *mask)
 {
@@ -74,7 +77,9 @@ size_t mdg_stomp_credit(const struct mdg_stomp_sub *s)
     return open >= s->prefetch ? 0 : (size_t)(s->prefetch - open);
 }
 
-struct mdg_stomp_sub *mdg_stomp_sub_by_number(const struct mdg_stomp *c, uint64_t number)
+/* ---- who was given it ---- */
+
+static struct mdg_stomp_sub *sub_by_number(const struct mdg_stomp *c, uint64_t number)
 {
     MDG_LIST_FOR(node, next, &c->subs)
     {
@@ -85,23 +90,102 @@ struct mdg_stomp_sub *mdg_stomp_sub_by_number(const struct mdg_stomp *c, uint64_
     return NULL;
 }
 
-int mdg_stomp_settle(struct mdg_stomp_sub *s, uint64_t tag, enum mdg_settle how, bool cumulative,
-                     struct mdg_stomp_pending *p)
+static struct mdg_stomp_ended *ended_by_number(const struct mdg_stomp *c, uint64_t number)
 {
-    struct mdg_stomp_window *w = &s->window;
-    uint64_t first = cumulative ? w->base : tag;
-    for (uint64_t t = first; t <= tag; t++) {
+    MDG_LIST_FOR(node, next, &c->ended)
+    {
+        struct mdg_stomp_ended *e = MDG_CONTAINER_OF(node, struct mdg_stomp_ended, in_conn);
+        if (e->number == number)
+            return e;
+    }
+    return NULL;
+}
+
+static void free_ended(struct mdg_stomp *c, struct mdg_stomp_ended *e)
+{
+    mdg_list_remove(&e->in_conn);
+    c->ended_count--;
+    free(e->window.bits);
+    free(e);
+}
+
+void mdg_stomp_drop_ended(struct mdg_stomp *c)
+{
+    MDG_LIST_FOR(node, next, &c->ended)
+    free_ended(c, MDG_CONTAINER_OF(node, struct mdg_stomp_ended, in_conn));
+}
+
+void mdg_stomp_keep_ended(struct mdg_stomp_sub *s)
+{
+    struct mdg_stomp *c = s->conn;
+    struct mdg_slice key = mdg_stomp_sub_key(s);
+    if (!s->is_queue || s->window.base == s->window.next)
+        return;
+    struct mdg_stomp_ended *e = malloc(sizeof *e + key.len);
+    if (!e)
+        return;
+    *e = (struct mdg_stomp_ended){.window = s->window,
+                                  .number = s->number,
+                                  .queue_sub = s->queue_sub.id,
+                                  .cumulative = s->ack == MDG_STOMP_CLIENT,
+                                  .key_len = (uint16_t)key.len};
+    memcpy(e->key, key.data, key.len);
+    s->window = (struct mdg_stomp_window){.bits = NULL};
+    mdg_list_push(&c->ended, &e->in_conn);
+    if (++c->ended_count > ENDED_MAX)
+        free_ended(c, MDG_CONTAINER_OF(mdg_list_first(&c->ended), struct mdg_stomp_ended, in_conn));
+}
+
+/* The deliveries under that number; NULL: there is no such subscription. */
+static struct mdg_stomp_window *window_by_number(const struct mdg_stomp *c, uint64_t number)
+{
+    struct mdg_stomp_sub *s = sub_by_number(c, number);
+    struct mdg_stomp_ended *e = s ? NULL : ended_by_number(c, number);
+    return s ? &s->window : e ? &e->window : NULL;
+}
+
+static void close_up_to(struct mdg_stomp_window *w, uint64_t tag, bool cumulative)
+{
+    for (uint64_t t = cumulative ? w->base : tag; t <= tag; t++) {
         if (mdg_stomp_window_has(w, t))
             mdg_stomp_window_close(w, t);
     }
+}
+
+static int settle_ended(struct mdg_stomp *c, struct mdg_stomp_ended *e, uint64_t tag,
+                        enum mdg_settle how, struct mdg_stomp_pending *p)
+{
+    int err = mdg_queue_settle_late(c->server->queues, mdg_slice(e->key, e->key_len), e->queue_sub,
+                                    tag, how, e->cumulative, &c->waiter, (uint64_t)(uintptr_t)p);
+    close_up_to(&e->window, tag, e->cumulative);
+    if (e->window.base == e->window.next)
+        free_ended(c, e);
+    return err;
+}
+
+int mdg_stomp_settle(struct mdg_stomp *c, uint64_t number, uint64_t tag, enum mdg_settle how,
+                     struct mdg_stomp_pending *p)
+{
+    const struct mdg_stomp_window *w = window_by_number(c, number);
+    struct mdg_stomp_sub *s = sub_by_number(c, number);
+    if (!w || !mdg_stomp_window_has(w, tag)) {
+        mdg_stomp_pend_done(p, 0);
+        return 0;
+    }
+    if (!s)
+        return settle_ended(c, ended_by_number(c, number), tag, how, p);
+    bool cumulative = s->ack == MDG_STOMP_CLIENT;
+    close_up_to(&s->window, tag, cumulative);
     if (s->is_queue)
-        return mdg_queue_settle(&s->queue_sub, tag, how, cumulative, &s->conn->waiter,
+        return mdg_queue_settle(&s->queue_sub, tag, how, cumulative, &c->waiter,
                                 (uint64_t)(uintptr_t)p);
     /* A message on a topic went to everybody: there is nothing to give back to. */
     mdg_hub_resume(s->member);
     mdg_stomp_pend_done(p, 0);
     return 0;
 }
+
+/* ---- the frames ---- */
 
 /* "NUMBER-TAG" */
 static bool parse_name(struct mdg_slice text, uint64_t *number, uint64_t *tag)
@@ -136,10 +220,11 @@ static bool find_delivery(struct mdg_stomp *c, const struct mdg_stomp_frame *f, 
         return false;
     }
     struct mdg_slice end = by_id ? name : after_last_at(name);
-    struct mdg_stomp_sub *s =
-        parse_name(end, number, tag) ? mdg_stomp_sub_by_number(c, *number) : NULL;
+    const struct mdg_stomp_window *w =
+        parse_name(end, number, tag) ? window_by_number(c, *number) : NULL;
+    const struct mdg_stomp_sub *s = w ? sub_by_number(c, *number) : NULL;
     bool other = s && !by_id && sub.data && s->has_id && !mdg_slice_eq(sub, mdg_stomp_sub_id(s));
-    if (s && !other && mdg_stomp_window_has(&s->window, *tag))
+    if (w && !other && mdg_stomp_window_has(w, *tag))
         return true;
     mdg_stomp_fail(c, f, "Message not found", "No message '%.*s' waits for %s\n",
                    (int)mdg_min_size(name.len, 200), (const char *)name.data,
@@ -161,14 +246,12 @@ void mdg_stomp_on_ack(struct mdg_stomp *c, const struct mdg_stomp_frame *f)
     uint64_t number, tag;
     if (!find_delivery(c, f, &number, &tag))
         return;
-    struct mdg_stomp_sub *s = mdg_stomp_sub_by_number(c, number);
-    bool cumulative = s->ack == MDG_STOMP_CLIENT;
     if (mdg_stomp_find(f, "transaction").data) {
-        (void)mdg_stomp_tx_settle(c, f, number, tag, settle_of(f), cumulative);
+        (void)mdg_stomp_tx_settle(c, f, number, tag, settle_of(f));
         return;
     }
     struct mdg_stomp_pending *p = mdg_stomp_pend(c, f);
-    int err = p ? mdg_stomp_settle(s, tag, settle_of(f), cumulative, p) : 0;
+    int err = p ? mdg_stomp_settle(c, number, tag, settle_of(f), p) : 0;
     if (err < 0)
         mdg_stomp_pend_done(p, err);
 }

@@ -36,6 +36,17 @@ struct mdg_stomp_sub {
     uint8_t text[]; /* id, then the destination as messages show it, then the queue's key */
 };
 
+/* What a subscription to a queue that has ended was given and has not acknowledged: it may do so
+ * still, as long as nobody else was given the message. */
+struct mdg_stomp_ended {
+    struct mdg_list in_conn;
+    struct mdg_stomp_window window;
+    uint64_t number, queue_sub;
+    bool cumulative;
+    uint16_t key_len;
+    uint8_t key[]; /* of the queue */
+};
+
 /* Work that has been started and is not finished: its receipt, and what a DISCONNECT waits for. */
 struct mdg_stomp_pending {
     struct mdg_list in_conn;
@@ -69,9 +80,10 @@ struct mdg_stomp {
     bool heard, said;       /* since the last beat */
     uint8_t silent;         /* beats in a row in which nothing was heard */
     bool in_session;        /* session is initialised */
-    uint32_t sub_count, tx_count, pending_count;
+    uint32_t sub_count, tx_count, pending_count, ended_count;
     size_t tx_bytes;
     struct mdg_list subs, txs, pendings;
+    struct mdg_list ended; /* the latest last */
     struct mdg_session session;
     struct mdg_principal *who;
     struct mdg_queue_waiter waiter;
@@ -210,10 +222,13 @@ int mdg_stomp_append_short(struct mdg_buf *to, struct mdg_stomp_sub *s,
 
 /* stomp_ack.c */
 void mdg_stomp_on_ack(struct mdg_stomp *c, const struct mdg_stomp_frame *f);
-/* Settles; the tags were checked. */
-int mdg_stomp_settle(struct mdg_stomp_sub *s, uint64_t tag, enum mdg_settle how, bool cumulative,
+/* Settles the delivery of the subscription with that number. One that is no longer open is none of
+ * ours any more: nothing is left to do. */
+int mdg_stomp_settle(struct mdg_stomp *c, uint64_t number, uint64_t tag, enum mdg_settle how,
                      struct mdg_stomp_pending *p) MDG_NODISCARD;
-struct mdg_stomp_sub *mdg_stomp_sub_by_number(const struct mdg_stomp *c, uint64_t number);
+/* Remembers what is open of a subscription that ends; without memory it is forgotten. */
+void mdg_stomp_keep_ended(struct mdg_stomp_sub *s);
+void mdg_stomp_drop_ended(struct mdg_stomp *c);
 /* How many more messages the subscription may be given now. */
 size_t mdg_stomp_credit(const struct mdg_stomp_sub *s);
 /* Notes a delivery that is to be acknowledged. */
@@ -231,6 +246,6 @@ bool mdg_stomp_tx_send(struct mdg_stomp *c, const struct mdg_stomp_frame *f,
                        enum mdg_stomp_kind kind, bool keep, struct mdg_slice name,
                        struct mdg_content *content);
 bool mdg_stomp_tx_settle(struct mdg_stomp *c, const struct mdg_stomp_frame *f, uint64_t sub,
-                         uint64_t tag, enum mdg_settle how, bool cumulative);
+                         uint64_t tag, enum mdg_settle how);
 
 #endif

@@ -360,6 +360,7 @@ void mdg_stomp_on_unsubscribe(struct mdg_stomp *c, const struct mdg_stomp_frame 
         if (err < 0)
             mdg_stomp_pend_done(p, err);
     }
+    mdg_stomp_keep_ended(s);
     free_sub(s);
     mdg_stomp_pend_done(p, 0);
 }

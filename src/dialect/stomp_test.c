@@ -431,6 +431,63 @@ static void queue_messages_are_acknowledged_one_by_one(void **state)
     stop(&w);
 }
 
+/* A worker may still be busy with a message when its client unsubscribes. */
+static void after_unsubscribe_an_ack_counts_until_somebody_else_has_the_message(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client a, b;
+    start(&w);
+    open_connected(&w, &a, "1.2");
+    open_connected(&w, &b, "1.2");
+    say(&a, "SUBSCRIBE\nid:1\ndestination:/queue/q\nack:client-individual\n\n^"
+            "SEND\ndestination:/queue/q\n\none^SEND\ndestination:/queue/q\n\ntwo^"
+            "SEND\ndestination:/queue/q\n\nthree^SEND\ndestination:/queue/q\n\nfour^");
+    say(&a, "UNSUBSCRIBE\nid:1\n\n^");
+    a.out_len = 0;
+    say(&a, "ACK\nid:1-2\nreceipt:2\n\n^NACK\nid:1-3\nrequeue:false\nreceipt:3\n\n^"
+            "BEGIN\ntransaction:t\n\n^ACK\nid:1-4\ntransaction:t\nreceipt:4\n\n^"
+            "COMMIT\ntransaction:t\n\n^");
+    hear(&a, "RECEIPT\nreceipt-id:2\n\n^RECEIPT\nreceipt-id:3\n\n^RECEIPT\nreceipt-id:4\n\n^");
+    say(&b, "SUBSCRIBE\nid:x\ndestination:/queue/q\n\n^");
+    hear(&b, FRAME_1("x", "/queue/q", "1-1", "true", "content-length:3\n\none"));
+    say(&a, "ACK\nid:1-1\nreceipt:late\n\n^");
+    assert_non_null(strstr(a.out, "ERROR\n"));
+    assert_non_null(strstr(a.out, "receipt-id:late\n"));
+    drop(&a);
+    say(&b, "SUBSCRIBE\nid:d\ndestination:/queue/dead\n\n^");
+    assert_non_null(strstr(b.out, "\n\nthree^"));
+    drop(&b);
+    stop(&w);
+}
+
+/* In 1.0 and 1.1 too, and a cumulative one covers what was before it. */
+static void after_unsubscribe_acks_are_still_cumulative(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client a;
+    const char *const ack = "ACK\nmessage-id:whatever@@1-2\nreceipt:r\n\n^";
+    start(&w);
+    open_connected(&w, &a, "1.0");
+    say(&a, "SUBSCRIBE\ndestination:/queue/q\nack:client\n\n^"
+            "SEND\ndestination:/queue/q\n\none^SEND\ndestination:/queue/q\n\ntwo^"
+            "SEND\ndestination:/queue/q\n\nthree^");
+    say(&a, "UNSUBSCRIBE\ndestination:/queue/q\n\n^");
+    a.out_len = 0;
+    say(&a, ack);
+    hear(&a, "RECEIPT\nreceipt-id:r\n\n^");
+    say(&a, "SUBSCRIBE\ndestination:/queue/q\n\n^");
+    assert_non_null(strstr(a.out, "\n\nthree^"));
+    assert_null(strstr(a.out, "\n\none^"));
+    assert_null(strstr(a.out, "\n\ntwo^"));
+    a.out_len = 0;
+    say(&a, ack);
+    assert_non_null(strstr(a.out, "ERROR\nmessage:Message not found\n"));
+    drop(&a);
+    stop(&w);
+}
+
 static void client_acks_are_cumulative_and_give_credit_back(void **state)
 {
     (void)state;
@@ -891,6 +948,8 @@ int main(void)
         cmocka_unit_test(wildcards_tell_the_real_destination),
         cmocka_unit_test(in_1_1_the_message_id_alone_names_a_delivery),
         cmocka_unit_test(queue_messages_are_acknowledged_one_by_one),
+        cmocka_unit_test(after_unsubscribe_an_ack_counts_until_somebody_else_has_the_message),
+        cmocka_unit_test(after_unsubscribe_acks_are_still_cumulative),
         cmocka_unit_test(client_acks_are_cumulative_and_give_credit_back),
         cmocka_unit_test(a_transaction_happens_at_commit_or_not_at_all),
         cmocka_unit_test(errors_name_what_was_wrong_and_close),

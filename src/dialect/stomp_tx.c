@@ -10,7 +10,7 @@ struct op {
     struct mdg_content *content;       /* a SEND; NULL: ACK or NACK */
     uint64_t sub, tag;
     uint8_t kind, how;
-    bool keep, cumulative;
+    bool keep;
     uint32_t name_len;
     uint8_t name[];
 };
@@ -160,7 +160,7 @@ bool mdg_stomp_tx_send(struct mdg_stomp *c, const struct mdg_stomp_frame *f,
 }
 
 bool mdg_stomp_tx_settle(struct mdg_stomp *c, const struct mdg_stomp_frame *f, uint64_t sub,
-                         uint64_t tag, enum mdg_settle how, bool cumulative)
+                         uint64_t tag, enum mdg_settle how)
 {
     struct op *op = add(c, f, mdg_slice(NULL, 0), 0);
     if (!op)
@@ -168,7 +168,6 @@ bool mdg_stomp_tx_settle(struct mdg_stomp *c, const struct mdg_stomp_frame *f, u
     op->sub = sub;
     op->tag = tag;
     op->how = (uint8_t)how;
-    op->cumulative = cumulative;
     return true;
 }
 
@@ -183,12 +182,7 @@ static void perform(struct mdg_stomp *c, struct op *op)
         err = mdg_stomp_publish(c, (enum mdg_stomp_kind)op->kind, op->keep,
                                 mdg_slice(op->name, op->name_len), content, p);
     } else {
-        struct mdg_stomp_sub *s = mdg_stomp_sub_by_number(c, op->sub);
-        /* Unsubscribed or settled meanwhile: somebody else has the message by now. */
-        if (s && mdg_stomp_window_has(&s->window, op->tag))
-            err = mdg_stomp_settle(s, op->tag, (enum mdg_settle)op->how, op->cumulative, p);
-        else
-            mdg_stomp_pend_done(p, 0);
+        err = mdg_stomp_settle(c, op->sub, op->tag, (enum mdg_settle)op->how, p);
     }
     if (err < 0)
         mdg_stomp_pend_done(p, err);

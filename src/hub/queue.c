@@ -230,18 +230,35 @@ void mdg_queue_unsubscribe(struct mdg_queue_sub *sub)
     sub->leave = NULL;
 }
 
-int mdg_queue_settle(struct mdg_queue_sub *sub, uint64_t tag, enum mdg_settle how, bool cumulative,
-                     struct mdg_queue_waiter *waiter, uint64_t cookie)
+static struct mdg_queue_op *new_settle(const struct mdg_queues *q, struct mdg_slice queue,
+                                       uint64_t sub, uint64_t tag, enum mdg_settle how,
+                                       bool cumulative)
 {
     struct mdg_slice none = {NULL, 0};
-    struct mdg_queue_op *op = mdg_queue_op_new(sub->queues, MDG_QOP_SETTLE, none, none);
+    struct mdg_queue_op *op = mdg_queue_op_new(q, MDG_QOP_SETTLE, queue, none);
     if (op) {
-        op->sub = sub->id;
+        op->sub = sub;
         op->number = tag;
         op->how = (uint8_t)how;
         op->cumulative = cumulative;
     }
-    return send_op(sub->queues, sub->owner, op, waiter, cookie);
+    return op;
+}
+
+int mdg_queue_settle(struct mdg_queue_sub *sub, uint64_t tag, enum mdg_settle how, bool cumulative,
+                     struct mdg_queue_waiter *waiter, uint64_t cookie)
+{
+    struct mdg_slice none = {NULL, 0};
+    return send_op(sub->queues, sub->owner,
+                   new_settle(sub->queues, none, sub->id, tag, how, cumulative), waiter, cookie);
+}
+
+int mdg_queue_settle_late(struct mdg_queues *q, struct mdg_slice queue, uint64_t sub, uint64_t tag,
+                          enum mdg_settle how, bool cumulative, struct mdg_queue_waiter *waiter,
+                          uint64_t cookie)
+{
+    return send_op(q, mdg_queue_owner(q, queue), new_settle(q, queue, sub, tag, how, cumulative),
+                   waiter, cookie);
 }
 
 int mdg_queue_delete(struct mdg_queues *q, struct mdg_slice queue, struct mdg_queue_waiter *waiter,

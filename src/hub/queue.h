@@ -110,6 +110,11 @@ void mdg_queue_resume(struct mdg_queue_sub *sub);
 /* cumulative: all deliveries up to this tag. done says when the disk knows. */
 int mdg_queue_settle(struct mdg_queue_sub *sub, uint64_t tag, enum mdg_settle how, bool cumulative,
                      struct mdg_queue_waiter *waiter, uint64_t cookie) MDG_NODISCARD;
+/* For a subscription to `queue` that has ended, by its id: what it held came back to the queue, and
+ * counts as settled after all where nobody else has been given it. MDG_E_NOT_FOUND (in done). */
+int mdg_queue_settle_late(struct mdg_queues *q, struct mdg_slice queue, uint64_t sub, uint64_t tag,
+                          enum mdg_settle how, bool cumulative, struct mdg_queue_waiter *waiter,
+                          uint64_t cookie) MDG_NODISCARD;
 /* What is published and settled in between, in one go, reaches the disk as one: all of it or
  * nothing. Nobody is given a message of it before, and an error of one part is the error of all.
  * Without a store each stands for itself. MDG_E_NO_MEMORY: nothing has begun. */

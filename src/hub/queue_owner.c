@@ -33,6 +33,7 @@ struct item {
     struct queue *queue; /* NULL: deleted while it was dying */
     struct mdg_content *content;
     uint64_t id, tag;
+    uint64_t last_sub;     /* it came back because this subscription ended; 0: it did not */
     struct mdg_list in_op; /* of a unit: it waits for the disk with this operation */
     uint32_t tries;
     bool kept;   /* the store has it */
@@ -197,11 +198,10 @@ static void erase(struct mdg_queues *q, struct item *i, struct mdg_queue_op *op)
 }
 
 /* op: of a unit, or NULL. */
-static void settle_item(struct mdg_queues *q, struct consumer *c, struct item *i,
-                        enum mdg_settle how, struct mdg_queue_op *op)
+static void dispose(struct mdg_queues *q, struct item *i, enum mdg_settle how,
+                    struct mdg_queue_op *op)
 {
     mdg_list_remove(&i->link);
-    c->held--;
     if (how == MDG_SETTLE_ACK && op)
         erase(q, i, op);
     else if (how == MDG_SETTLE_ACK)
@@ -212,11 +212,43 @@ static void settle_item(struct mdg_queues *q, struct consumer *c, struct item *i
         requeue(q, i);
 }
 
+static void settle_item(struct mdg_queues *q, struct consumer *c, struct item *i,
+                        enum mdg_settle how, struct mdg_queue_op *op)
+{
+    c->held--;
+    dispose(q, i, how, op);
+}
+
+/* What came back stands near the front, for it is old: the search is bounded. */
+static int settle_late(struct mdg_queues *q, struct mdg_queue_op *op)
+{
+    enum { STEPS_MAX = 4096 };
+    struct queue *k = mdg_map_get(&q->queues, mdg_queue_op_name(op));
+    bool found = false;
+    int steps = 0;
+    if (!k)
+        return MDG_E_NOT_FOUND;
+    MDG_LIST_FOR(node, next, &k->ready)
+    {
+        struct item *i = item_of(node);
+        if (++steps > STEPS_MAX)
+            break;
+        if (i->last_sub != op->sub || (op->cumulative ? i->tag > op->number : i->tag != op->number))
+            continue;
+        found = true;
+        i->last_sub = 0;
+        dispose(q, i, (enum mdg_settle)op->how, op->unit ? op : NULL);
+    }
+    return found ? 0 : MDG_E_NOT_FOUND;
+}
+
 static int settle(struct mdg_queues *q, struct mdg_queue_op *op)
 {
     struct mdg_queue_op *of_unit = op->unit ? op : NULL;
     struct consumer *c = mdg_map_get(&q->consumers, mdg_slice(&op->sub, sizeof op->sub));
     bool found = false;
+    if (!c && op->name_len)
+        return settle_late(q, op);
     if (!c || !c->queue)
         return MDG_E_NOT_FOUND;
     /* From the newest, so that what is requeued comes back oldest last; a single acknowledgement
@@ -359,8 +391,10 @@ static void detach(struct mdg_queues *q, const struct mdg_queue_op *op)
         return; /* the attach had failed */
     struct queue *k = c->queue;
     if (k) {
-        while (!mdg_list_empty(&c->unsettled))
+        while (!mdg_list_empty(&c->unsettled)) {
+            item_of(c->unsettled.prev)->last_sub = c->id;
             settle_item(q, c, item_of(c->unsettled.prev), MDG_SETTLE_REQUEUE, NULL);
+        }
         mdg_list_remove(&c->in_able);
         mdg_list_remove(&c->in_queue);
         k->idle_since_ms = q->now_ms;
@@ -477,6 +511,7 @@ static bool hand_out(struct mdg_queues *q, struct queue *k)
     c->held++;
     set_able(c); /* to the end of the row */
     i->tag = c->next_tag++;
+    i->last_sub = 0;
     op->err = i->tries > 0; /* redelivered */
     i->tries++;
     op->sub = c->id;

@@ -325,6 +325,8 @@ void mdg_stomp_part_free(struct mdg_stomp_part *p)
         return;
     mdg_timer_stop(p->worker->loop, &p->tick);
     mdg_timer_stop(p->worker->loop, &p->again);
+    if (p->queues) /* the application's subscriptions leave them: no turn comes for that */
+        mdg_queues_on_pending(p->queues, NULL, NULL);
     mdg_defer_cancel(&p->turn);
     mdg_stomp_app_subs_free(p);
     mdg_queue_journal_free(p->journal); /* before the queues: they forget what it would answer */

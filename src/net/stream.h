@@ -120,6 +120,10 @@ void mdg_stream_set_out_max(struct mdg_stream *s, uint32_t bytes);
  * present on_data leaves unconsumed count first (they are copied to buf when it returns). buf stays
  * valid until it is full, mdg_stream_recv_into(s, NULL, 0), or on_close. */
 void mdg_stream_recv_into(struct mdg_stream *s, uint8_t *buf, size_t len);
+/* What was read gets no answer for now: TCP tells the peer at once that it came, not 40 ms later. A
+ * client that leaves Nagle's algorithm on (RFC 896) holds back its next small frame until then.
+ * Does nothing while there is output, which carries the acknowledgement, or without TCP. */
+void mdg_stream_acknowledge(struct mdg_stream *s);
 /* Paused: nothing is read, the peer is slowed down by TCP; unread bytes are not offered. */
 void mdg_stream_pause_read(struct mdg_stream *s, bool paused);
 /* Changes the owner (upgrade after 101, sniffed protocol). Unread bytes, those not consumed by an

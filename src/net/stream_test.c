@@ -790,6 +790,48 @@ static void the_kernel_looks_after_connections_that_are_silent(void **state)
     test_net_drain(t);
 }
 
+static unsigned unacknowledged(int fd)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+    return info.tcpi_unacked;
+}
+
+/* Once data went both ways the kernel waits for an answer that could carry the acknowledgement. */
+static void what_gets_no_answer_is_acknowledged_when_asked(void **state)
+{
+    struct test_net *t = *state;
+    struct door *d = open_door(t, "127.0.0.1:0");
+    int fd = dial(mdg_listener_addr(d->listener));
+    test_net_turn(t);
+    assert_int_equal(d->accepted, 1);
+    struct test_peer *p = &d->peers[0];
+    struct mdg_slice answer = MDG_SLICE_LIT("answer");
+    for (int i = 0; i < 20; i++) {
+        size_t before = p->got_len;
+        put(fd, "ask");
+        TEST_NET_UNTIL(t, p->got_len > before);
+        assert_int_equal(mdg_stream_write(p->stream, &answer, 1), 0);
+        mdg_stream_acknowledge(p->stream); /* output is on its way: left to it */
+        test_net_turn(t);
+        expect_text(fd, "answer");
+    }
+    bool waited = false;
+    for (int i = 0; i < 20 && !waited; i++) { /* a busy machine may be late, and the kernel first */
+        size_t before = p->got_len;
+        put(fd, "no answer");
+        TEST_NET_UNTIL(t, p->got_len > before);
+        waited = unacknowledged(fd) > 0;
+        mdg_stream_acknowledge(p->stream);
+        assert_int_equal(unacknowledged(fd), 0);
+    }
+    assert_true(waited);
+    close(fd);
+    close_door(t, d);
+    test_net_drain(t);
+}
+
 static size_t blocks(const struct mdg_arena_block *block)
 {
     size_t n = 0;
@@ -1086,6 +1128,7 @@ static const struct CMUnitTest tests[] = {
     ON_NET(timeouts_are_told_once_and_may_be_renewed_cheaply),
     ON_NET(accepted_connections_are_read_at_once),
     ON_NET(the_kernel_looks_after_connections_that_are_silent),
+    ON_NET(what_gets_no_answer_is_acknowledged_when_asked),
     ON_NET(busy_turns_leave_no_memory_behind),
     ON_NET(a_stream_may_be_closed_inside_on_accept),
     ON_NET(a_port_in_use_is_an_error),

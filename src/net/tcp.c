@@ -2,6 +2,7 @@
  * options a connection has was decided by its listener, from which it inherits them. */
 #include "net/internal.h"
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -68,6 +69,14 @@ static int fd_error(struct mdg_stream *s)
     if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
         return -errno;
     return -err;
+}
+
+void mdg_stream_acknowledge(struct mdg_stream *s)
+{
+    int on = 1;
+    bool tcp = mdg_class(s)->transport == &mdg_transport_tcp;
+    if (tcp && s->fd >= 0 && s->out_bytes == 0)
+        setsockopt(s->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
 const struct mdg_transport mdg_transport_tcp = {

@@ -10,6 +10,7 @@ static int64_t on_data(struct mdg_stream *s, struct mdg_input in)
         return 0;
     if (!t->close_code)
         mdg_tcp_input(t, in, true);
+    mdg_stream_acknowledge(s);
     return (int64_t)in.len;
 }
 

@@ -53,6 +53,7 @@ static int64_t on_data(struct mdg_stream *s, struct mdg_input in)
         take(t, &ev, &more);
     if (more && t->eof && mdg_line_dec_end(&t->lines, &in, &ev) == 1)
         take(t, &ev, &more);
+    mdg_stream_acknowledge(s);
     return (int64_t)(t->close_code ? len : len - in.len);
 }
 

@@ -136,7 +136,7 @@ static bool is_ousted(const struct mdg_session *s, struct mdg_slice name, uint64
 /* A kick may take other sessions of the same client out of the chain: ids stay valid. */
 static void oust_bucket(struct mdg_hub *h, size_t at, struct mdg_slice name, uint64_t owner)
 {
-    uint64_t ids[32]; /* there is about one session in a bucket */
+    uint64_t ids[32]; /* there are about two sessions in a bucket */
     size_t n = 0;
     for (struct mdg_session *s = h->sessions[at]; s && n < MDG_ARRAY_LEN(ids); s = s->id_next) {
         if (is_ousted(s, name, owner))

@@ -198,17 +198,22 @@ void mdg_eio3_write_in_text(struct mdg_writer *w, enum mdg_eio_type type, bool b
     mdg_write_base64(w, data);
 }
 
-void mdg_eio3_write_in_binary(struct mdg_writer *w, enum mdg_eio_type type, bool binary,
-                              struct mdg_slice data)
+void mdg_eio3_write_binary_head(struct mdg_writer *w, bool binary, size_t len)
 {
     uint8_t digits[20];
     struct mdg_writer d;
     mdg_writer_init(&d, digits, sizeof digits);
-    mdg_write_dec(&d, data.len + 1);
+    mdg_write_dec(&d, len);
     mdg_write_u8(w, binary ? 1 : 0);
     for (size_t i = 0; i < d.len; i++)
         mdg_write_u8(w, (uint8_t)(digits[i] - '0'));
     mdg_write_u8(w, 0xff);
+}
+
+void mdg_eio3_write_in_binary(struct mdg_writer *w, enum mdg_eio_type type, bool binary,
+                              struct mdg_slice data)
+{
+    mdg_eio3_write_binary_head(w, binary, data.len + 1);
     mdg_eio_write_packet(w, 3, type, binary, data);
 }
 

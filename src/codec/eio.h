@@ -59,7 +59,11 @@ void mdg_eio4_write_in_payload(struct mdg_writer *w, enum mdg_eio_type type, boo
 /* A packet as a v3 text payload holds it: counted, binary data as base64. */
 void mdg_eio3_write_in_text(struct mdg_writer *w, enum mdg_eio_type type, bool binary,
                             struct mdg_slice data);
-/* A packet as a v3 binary payload holds it: 00 or 01, decimal digits as bytes 0..9, ff. */
+/* What stands before a packet of len bytes in a v3 binary payload: 00 or 01, decimal digits as
+ * bytes 0..9, ff. */
+enum { MDG_EIO3_BINARY_HEAD_MAX = 22 };
+void mdg_eio3_write_binary_head(struct mdg_writer *w, bool binary, size_t len);
+/* A packet as a v3 binary payload holds it. */
 void mdg_eio3_write_in_binary(struct mdg_writer *w, enum mdg_eio_type type, bool binary,
                               struct mdg_slice data);
 /* Length in UTF-16 code units, which is what v3 counts. */

@@ -17,7 +17,8 @@ static int frame3_text(const struct mdg_framing *f, struct mdg_writer *w, struct
     return 0;
 }
 
-/* Text packets in the text form, binary ones in the binary form: an answer holds one kind. */
+/* Text packets in the text form, binary ones in the binary form: an answer that holds both gives
+ * the text ones their binary form then (eio_poll.c). */
 static int frame3_mixed(const struct mdg_framing *f, struct mdg_writer *w, struct mdg_slice unit,
                         const struct mdg_unit_meta *meta)
 {

@@ -323,6 +323,7 @@ int mdg_eio_worker_new(struct mdg_loop *loop, struct mdg_ws_worker *ws, unsigned
     w->ws_options = options->ws;
     w->ws_options.message_bytes_max = options->max_payload;
     w->ws_options.ping_interval_s = 0; /* Engine.IO has a heartbeat of its own */
+    w->ws_options.codes_only = true;
     mdg_loop_random(loop, seed, sizeof seed);
     mdg_map_init(&w->sessions, seed);
     mdg_list_init(&w->list);

@@ -400,12 +400,13 @@ static void what_is_too_big_is_refused_with_a_reason(void **state)
     open_polling(f, "4", q);
     memset(big, '4', sizeof big);
     big[1100] = '\0';
-    assert_true(has(post(f, 0, q, big, 413), "maxPayload is 1000 bytes"));
+    assert_string_equal(post(f, 0, q, big, 413), "");
     assert_int_equal(f->inputs, 0);
     hang_up(f, 0);
     ws_open(f, 1, "EIO=4&transport=websocket");
     ws_put(f, 1, MDG_WS_TEXT, big, 1100);
     assert_true(has(ws_seen(f, 1), "close"));
+    assert_memory_equal(f->in[1] + f->in_len[1] - 4, "\x88\x02\x03\xf1", 4); /* 1009, no text */
     TEST_NET_UNTIL(&f->net, f->closes == 1);
     assert_string_equal(f->reason, "transport error");
 }
@@ -552,6 +553,17 @@ static void protocol_3_payloads_come_in_both_forms(void **state)
     assert_int_equal(response(f, 0, &body), 200);
     assert_memory_equal(body, "\x01\x03\xff\x04\x01\x02", 6);
     assert_true(has(f->in[0], "application/octet-stream"));
+    /* Text among binary takes the binary form: one answer brings both, in their order. */
+    post(f, 0, q, "3:4\xc3\xa9x6:b4AQI=3:4ok", 200);
+    request(f, 0, "GET", q, "", NULL, 0);
+    assert_int_equal(response(f, 0, &body), 200);
+    assert_memory_equal(body,
+                        "\x00\x04\xff"
+                        "4\xc3\xa9x"
+                        "\x01\x03\xff\x04\x01\x02"
+                        "\x00\x03\xff"
+                        "4ok",
+                        19);
     hang_up(f, 0);
     /* b64=1: binary comes as b4... */
     const char *open = get(f, 0, "EIO=3&transport=polling&b64=1", 200);

@@ -20,6 +20,7 @@ struct mdg_ws_options {
     bool compress;               /* permessage-deflate for those that offer it */
     bool context_takeover;       /* a compressor of its own for each connection */
     uint8_t window_bits;         /* 9 to 15: the largest that we agree to, both ways */
+    bool codes_only;             /* a failed connection is told the code, without a sentence */
     /* By our preference; NULL-ended; NULL: none. With `subprotocol_required`, a client that offers
      * none of them is refused (400), otherwise it gets none. */
     const char *const *subprotocols;

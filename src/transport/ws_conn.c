@@ -37,11 +37,13 @@ static void send_close(struct mdg_ws_conn *c, int code, struct mdg_slice reason)
     mdg_ws_send_control(c, MDG_WS_CLOSE, mdg_slice(payload, len), true);
 }
 
-/* RFC 6455 7.1.7: the peer is told why, the user hears it, and nothing more is read. */
+/* RFC 6455 7.1.7: the peer is told why, the user hears it, and nothing more is read. The sentence
+ * is optional (5.5.1), and Engine.IO's clients know the reference's close frames, which have none.
+ */
 static void fail(struct mdg_ws_conn *c, int code, const char *text)
 {
     struct mdg_slice reason = mdg_slice_str(text);
-    send_close(c, code, reason);
+    send_close(c, code, c->endpoint->options->codes_only ? mdg_slice(NULL, 0) : reason);
     mdg_stream_recv_into(c->stream, NULL, 0);
     mdg_stream_finish(c->stream, MDG_E_PROTO, c->endpoint->options->close_timeout_s);
     over(c, code, reason);

@@ -2,12 +2,40 @@
  * the handshake's auth, `message` comes back, `message-with-ack` is acknowledged. */
 #include "tests/targets/target.h"
 
-static void on_connection(struct madang_sio *io, madang_socket socket, void *arg)
+/* The suite waits for CONNECT's answer, and then begins to wait for `auth`: of two frames in one
+ * segment it would see the first alone. */
+enum { AUTH_LATER_MS = 10 };
+
+struct later {
+    struct madang_sio *io;
+    madang_socket socket;
+};
+
+static void emit_auth(struct madang_sio *io, madang_socket socket, void *arg)
 {
     char args[2048];
     (void)arg;
     snprintf(args, sizeof args, "[%s]", madang_socket_auth(io, socket));
     (void)!madang_socket_emit(io, socket, &(struct madang_emit){.name = "auth", .args = args});
+}
+
+static void on_time(struct madang *server, void *arg)
+{
+    struct later *l = arg;
+    (void)server;
+    (void)!madang_socket_post(l->io, l->socket, emit_auth, NULL);
+    free(l);
+}
+
+static void on_connection(struct madang_sio *io, madang_socket socket, void *arg)
+{
+    struct later *l = malloc(sizeof *l);
+    (void)arg;
+    if (!l)
+        return;
+    *l = (struct later){io, socket};
+    if (madang_after(madang_sio_server(io), AUTH_LATER_MS, on_time, l) < 0)
+        free(l);
 }
 
 /* The same arguments under another name, or as the answer. */

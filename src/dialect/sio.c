@@ -1,6 +1,7 @@
 /* A connection: packets in, binary ones put together, each handed to the socket of its namespace.
  * What a packet may be is the codec's business, what it may do here and now is this file's. */
 #include "base/json.h"
+#include "dialect/peer.h"
 #include "dialect/sio_impl.h"
 #include <stdlib.h>
 
@@ -256,13 +257,25 @@ int sio_client_send_text(struct mdg_sio_client *c, struct mdg_slice text)
     return c->link ? mdg_link_send_unit(c->link, text, &meta) : MDG_E_CLOSED;
 }
 
-void sio_client_close(struct mdg_sio_client *c, const char *reason)
+static void close_link(struct mdg_sio_client *c, const char *reason, int code,
+                       struct mdg_slice text)
 {
     if (!c->reason)
         c->reason = reason;
     c->closing = true;
     if (c->link)
-        mdg_link_close(c->link, MDG_CLOSE_NORMAL, mdg_slice(NULL, 0));
+        mdg_link_close(c->link, code, text);
+}
+
+void sio_client_close(struct mdg_sio_client *c, const char *reason)
+{
+    close_link(c, reason, MDG_CLOSE_NORMAL, mdg_slice(NULL, 0));
+}
+
+void sio_client_end(struct mdg_sio_client *c, int err)
+{
+    close_link(c, "transport error", mdg_peer_close_code(err),
+               err == MDG_E_FULL ? MDG_SLICE_LIT("too slow") : mdg_slice_str(mdg_strerror(err)));
 }
 
 /* PITFALLS 15: what is not allowed in this state ends the connection. */

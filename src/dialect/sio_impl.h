@@ -153,6 +153,8 @@ static inline struct mdg_sio_socket *sio_of_session(struct mdg_session *s)
 struct sio_nsp *sio_nsp_get(struct mdg_sio_worker *w, struct mdg_slice name);
 /* The client broke the protocol, or we end it: every socket hears the reason. */
 void sio_client_close(struct mdg_sio_client *c, const char *reason);
+/* For this error (MDG_E_FULL: too slow): the client is told by the close code. */
+void sio_client_end(struct mdg_sio_client *c, int err);
 /* It has connected to a namespace: the connect timeout is over. */
 void sio_client_settled(struct mdg_sio_client *c);
 int sio_client_send_text(struct mdg_sio_client *c, struct mdg_slice text) MDG_NODISCARD;

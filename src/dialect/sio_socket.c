@@ -339,12 +339,14 @@ static int on_gap(struct mdg_member *m, uint64_t from, uint64_t to)
     return 0;
 }
 
+/* The hub gives up on a client that is too slow for its room, or whose credential has expired. What
+ * it has missed then is in no ring: recovery has to say no. */
 static void on_kick(struct mdg_session *session, int reason)
 {
     struct mdg_sio_socket *s = sio_of_session(session);
-    (void)reason;
+    sio_recovery_hole(s);
     if (s->client)
-        sio_client_close(s->client, "transport error");
+        sio_client_end(s->client, reason);
     else
         sio_socket_free(s);
 }
@@ -357,9 +359,12 @@ static void on_direct(struct mdg_session *session, struct mdg_msg *m)
     if (s->state == SIO_CONNECTED && w->options->outgoing)
         w->hooks->on_outgoing(w->arg, s, m->content);
     int err = s->state == SIO_CONNECTED ? sio_send_message(s, m, offset) : 0;
-    if (err < 0 && !sio_recovery_misses(s, err))
-        return; /* a private message waits for nobody */
+    if (err < 0 && m->content->flags & MDG_MSG_VOLATILE)
+        return;
     sio_recovery_note(s, m, offset);
+    /* Nothing is lost in silence: it comes back for this one, or knows of a new life. */
+    if (err < 0)
+        sio_client_end(s->client, err);
 }
 
 const struct mdg_session_ops sio_session_ops = {

@@ -299,6 +299,67 @@ static void what_a_dying_line_does_not_take_is_missed_too(void **state)
     assert_true(all && one && all < one);
 }
 
+/* A private event finds the queue full: the client is sent away, told why, and gets this event and
+ * what came while its connection was closing when it is back. */
+static void who_is_too_slow_is_told_and_gets_the_rest_later(void **state)
+{
+    struct scene *s = *state;
+    char pid[64], sid[64], connect[256];
+    const struct mdg_slice red = MDG_SLICE_LIT("red");
+    const struct mdg_sio_emit first = {.event = MDG_SLICE_LIT("first")};
+    const struct mdg_sio_emit second = {.event = MDG_SLICE_LIT("second")};
+    const struct mdg_sio_emit third = {.event = MDG_SLICE_LIT("third")};
+    s->options.recovery = true;
+    open_link(s, &s->a, 5);
+    assert_int_equal(wire_input(&s->a, "0"), 0);
+    const char *hello = wire_sent(&s->a);
+    find_text(hello, "pid", pid);
+    find_text(hello, "sid", sid);
+    struct mdg_sio_socket *socket = mdg_sio_find(s->w, s->last);
+    assert_int_equal(mdg_sio_join(socket, red), 0);
+    run(s);
+    s->a.room = 0;
+    const struct mdg_slice me = mdg_slice_str(sid);
+    struct mdg_sio_target to = {.nsp = MDG_SLICE_LIT("/"), .rooms = &me, .room_count = 1};
+    assert_int_equal(mdg_sio_broadcast(s->w, &to, &first), 0);
+    run(s);
+    assert_true(s->a.closed);
+    assert_int_equal(s->a.close_code, MDG_CLOSE_SLOW);
+    assert_string_equal(s->a.close_reason, "too slow");
+    to.rooms = &red;
+    assert_int_equal(mdg_sio_broadcast(s->w, &to, &second), 0);
+    run(s);
+    assert_int_equal(mdg_sio_emit(socket, &third), 0);
+    drop(&s->a);
+    open_link(s, &s->b, 5);
+    snprintf(connect, sizeof connect, "0{\"pid\":\"%s\"}", pid);
+    assert_int_equal(wire_input(&s->b, connect), 0);
+    run(s);
+    const char *sent = wire_sent(&s->b), *names[] = {"first", "second", "third"};
+    for (size_t i = 0; i < 3; i++) {
+        sent = strchr(sent, '\n') + 1;
+        assert_true(starts(sent, "2[\""));
+        assert_true(starts(sent + 3, names[i]));
+    }
+    assert_int_equal(strlen(strchr(sent, '\n') + 1), 0);
+}
+
+static void an_offset_that_is_no_text_begins_anew(void **state)
+{
+    struct scene *s = *state;
+    char pid[64], connect[256];
+    s->options.recovery = true;
+    open_link(s, &s->a, 5);
+    assert_int_equal(wire_input(&s->a, "0"), 0);
+    find_text(wire_sent(&s->a), "pid", pid);
+    drop(&s->a);
+    open_link(s, &s->b, 5);
+    snprintf(connect, sizeof connect, "0{\"pid\":\"%s\",\"offset\":123}", pid);
+    assert_int_equal(wire_input(&s->b, connect), 0);
+    assert_null(strstr(wire_sent(&s->b), pid));
+    assert_null(strstr(s->heard, "recovered"));
+}
+
 static void nobody_stays_without_a_namespace(void **state)
 {
     struct scene *s = *state;
@@ -319,6 +380,8 @@ int main(void)
         TEST(a_broadcast_leaves_out_whom_it_names),
         TEST(who_comes_back_gets_what_he_missed),
         TEST(what_a_dying_line_does_not_take_is_missed_too),
+        TEST(who_is_too_slow_is_told_and_gets_the_rest_later),
+        TEST(an_offset_that_is_no_text_begins_anew),
         TEST(nobody_stays_without_a_namespace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

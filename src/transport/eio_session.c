@@ -299,12 +299,13 @@ static int carrier_send_unit(struct mdg_link *l, struct mdg_slice unit,
 static void carrier_close(struct mdg_link *l, int code, struct mdg_slice reason)
 {
     struct mdg_eio_session *s = eio_of(l);
-    (void)reason;
     if (s->state != EIO_OPEN)
         return;
     if (!s->reason)
         s->reason = "forced close";
     s->code = (int16_t)code;
+    if (s->ws) /* the text with the code; ending the session would say the code alone */
+        mdg_link_close(s->ws, code, reason);
     if (s->ws || !s->poll) {
         eio_session_end(s, code, "forced close");
         return;

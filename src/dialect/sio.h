@@ -20,6 +20,7 @@ struct mdg_sio_worker;
 
 enum {
     MDG_SIO_SID_CHARS = 20,
+    MDG_SIO_PID_CHARS = 20,
     MDG_SIO_RING_MAX = 1024, /* largest number of deliveries that a socket may remember */
 };
 
@@ -38,6 +39,7 @@ struct mdg_sio_options {
     bool recover_without_offset; /* a pid alone is enough: the server knows the position */
     uint32_t recovery_ms;        /* how long a session without connection is kept (2 min) */
     uint32_t recovery_ring;      /* deliveries remembered, at most MDG_SIO_RING_MAX */
+    bool keep;                   /* hooks->keep wants to be called */
     uint64_t sid_key[2];    /* random, the same for all workers: a sid proves its session's id */
     uint64_t offset_key[2]; /* the same for all workers and, with a store, after a restart */
 };
@@ -81,9 +83,11 @@ struct mdg_sio_hooks {
     /* A message that is about to go out to this socket; only with options->outgoing. */
     void (*on_outgoing)(void *arg, struct mdg_sio_socket *s, const struct mdg_content *c);
     void (*random)(void *arg, void *out, size_t len);
-    /* What a restarted server gives back to mdg_sio_restore; an empty record: forget it. NULL: what
-     * recovery needs lives in memory only. */
-    void (*keep)(void *arg, struct mdg_slice pid, struct mdg_slice record);
+    /* What a restarted server gives back to mdg_sio_restore, in the order of the keys: a socket
+     * under its pid, and events that are in no room's log under longer keys that begin with it. An
+     * empty record: forget it. Only with options->keep; else what recovery needs lives in memory
+     * only. */
+    void (*keep)(void *arg, struct mdg_slice key, struct mdg_slice record);
     /* The client names, by its pid, a socket that another worker remembers. On 0 the link is taken
      * over, with one reference to who and the handshake for mdg_sio_adopt there; `unit` is the
      * packet that said so. <0 (or NULL): the client goes on here. */
@@ -109,9 +113,9 @@ int mdg_sio_adopt(struct mdg_sio_worker *w, struct mdg_link *l, struct mdg_princ
                   struct mdg_sio_kept_handshake *hs) MDG_NODISCARD;
 void mdg_sio_kept_handshake_free(struct mdg_sio_kept_handshake *hs); /* NULL is allowed */
 
-/* A socket that a server before this one kept, in its worker, before the first client. Records
- * that make no sense (any more) are dropped. */
-void mdg_sio_restore(struct mdg_sio_worker *w, struct mdg_slice pid, struct mdg_slice record);
+/* What a server before this one kept, in its worker, before the first client, in the order of the
+ * keys. Records that make no sense (any more) are dropped. */
+void mdg_sio_restore(struct mdg_sio_worker *w, struct mdg_slice key, struct mdg_slice record);
 
 /* The answer to on_connect. From anywhere on the worker, at any time; the id finds the socket. */
 void mdg_sio_admit(struct mdg_sio_socket *s);

@@ -8,7 +8,7 @@
 #include "dialect/sio.h"
 
 enum {
-    SIO_PID_CHARS = 20,
+    SIO_PID_CHARS = MDG_SIO_PID_CHARS,
     SIO_OFFSET_CHARS = 11,               /* 64 bits as base64url */
     SIO_SLOT_FIRST = MDG_MSG_SLOTS_PEER, /* our places among a message's encodings */
     SIO_SLOT_COUNT = MDG_MSG_SLOTS - MDG_MSG_SLOTS_PEER,
@@ -98,7 +98,18 @@ struct sio_ack {
 /* One delivery that recovery can repeat. */
 struct sio_delivery {
     struct mdg_content *content;
-    uint64_t offset, epoch, seq;
+    uint64_t offset;
+    union {
+        uint64_t epoch;  /* of the room's log, with seq */
+        uint64_t number; /* seq 0: of the record in the store; 0: there is none */
+    };
+    uint64_t seq;
+};
+
+/* An event that was in no room's log, as a server before this one kept it. */
+struct sio_kept_event {
+    struct sio_delivery delivery;
+    uint64_t after; /* the offset of the delivery before it; 0: there was none */
 };
 
 struct sio_recovery {
@@ -107,8 +118,10 @@ struct sio_recovery {
     struct sio_delivery *ring;
     uint32_t cap, len, at; /* at: the oldest */
     uint32_t unkept;       /* deliveries since the last record */
+    uint64_t last_number;  /* of kept events */
     uint64_t *order; /* restored: the offsets in the order of their delivery, as far as kept */
-    uint32_t order_len;
+    struct sio_kept_event *kept; /* restored: not in the ring yet */
+    uint32_t order_len, kept_len;
     uint64_t before_offset; /* restored: of the message before the ring; 0: not known */
     bool restored;          /* the ring was filled from the rooms' logs, room by room */
     bool overflowed;        /* something that was delivered is not in the ring any more */
@@ -194,6 +207,10 @@ int sio_recovery_new(struct mdg_sio_socket *s) MDG_NODISCARD;
 /* For a socket without connection, under the pid that it had. */
 int sio_recovery_restore(struct mdg_sio_socket *s, struct mdg_slice pid) MDG_NODISCARD;
 void sio_recovery_free(struct mdg_sio_socket *s);
+static inline struct sio_delivery *sio_ring_at(const struct sio_recovery *r, uint32_t i)
+{
+    return &r->ring[(r->at + i) % r->cap];
+}
 void sio_recovery_note(struct mdg_sio_socket *s, const struct mdg_msg *m, uint64_t offset);
 /* A line that is closing does not take any more: for a socket that will be found again this is
  * missed, like what comes while it is away. */
@@ -210,6 +227,22 @@ void sio_recovery_unpark(struct mdg_sio_socket *s);
 /* sio_keep.c */
 void sio_keep(struct mdg_sio_socket *s); /* its record, to the store */
 void sio_forget(struct mdg_sio_socket *s);
+bool sio_read_hex(struct mdg_slice text, uint64_t *out); /* 16 digits */
+
+/* sio_keep_event.c */
+/* A record for what is about to be noted. The record's number, or 0: none is needed. */
+uint64_t sio_keep_event(struct mdg_sio_socket *s, const struct mdg_content *c, uint64_t offset);
+void sio_forget_event(struct mdg_sio_socket *s, uint64_t number);
+bool sio_is_event_key(struct mdg_slice key);
+/* One that makes no sense costs the socket: what cannot be repeated must not be missing. */
+void sio_restore_event(struct mdg_sio_socket *s, struct mdg_slice key, struct mdg_slice record);
+
+/* sio_restored.c */
+/* Puts a ring that was filled room by room, and the kept events, in the order of delivery. */
+void sio_restored_sort(struct mdg_sio_socket *s);
+/* Which delivery comes behind an offset that was given out but cannot be repeated (volatile). */
+bool sio_restored_find(const struct sio_recovery *r, uint64_t offset, uint32_t *from);
+void sio_restored_drop(struct mdg_sio_socket *s); /* what only a restored ring has */
 /* The worker that this CONNECT's pid names, or -1. */
 int sio_recovery_worker(struct mdg_slice auth);
 /* The socket that this CONNECT's auth names, if it can go on. */

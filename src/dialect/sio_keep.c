@@ -3,14 +3,16 @@
  * the rooms' logs: a restored socket joins its rooms where the ring began, and the logs fill it.
  *
  *     {"sid":"..","nsp":"/","user":{"name":"ann","guest":false,"rights":3,"expires":0},
- *      "data":{..},"rooms":[["lobby","<epoch>",12,true],..],"order":[0,13,1,7,..]}
+ *      "data":{..},"whole":true,"rooms":[["lobby","<epoch>",12,true],..],"order":"<base64url>"}
  *
- * true: with a cookie. order: room and seq of each delivery, by turns. */
+ * A room's true: with a cookie. whole: nothing delivered has left the ring. order: the offsets of
+ * the deliveries. Events that are in no log have records of their own (sio_keep_event.c). */
+#include "base/base64.h"
 #include "base/json.h"
 #include "dialect/sio_impl.h"
 #include <stdlib.h>
 
-enum { RECORD_BYTES_MAX = 65536, ROOMS_MAX = 64 };
+enum { RECORD_BYTES_MAX = 65536, ROOMS_MAX = 64, ORDER_PIECE = 3 };
 
 /* Where the ring begins in this room: before its oldest delivery from there, or at the member's own
  * place when there is none. */
@@ -19,7 +21,7 @@ static struct mdg_position ring_start(const struct mdg_sio_socket *s, const stru
     const struct sio_recovery *r = s->recovery;
     struct mdg_slice channel = mdg_channel_name(m->channel);
     for (uint32_t i = 0; i < r->len; i++) {
-        const struct sio_delivery *d = &r->ring[(r->at + i) % r->cap];
+        const struct sio_delivery *d = sio_ring_at(r, i);
         if (d->seq && mdg_slice_eq(d->content->channel, channel))
             return (struct mdg_position){d->epoch, d->seq - 1};
     }
@@ -53,36 +55,25 @@ static void write_rooms(struct mdg_writer *w, const struct mdg_sio_socket *s)
     }
 }
 
-/* The place of a room in the record, or -1. */
-static int room_index(const struct mdg_sio_socket *s, struct mdg_slice channel)
+/* The offsets of all deliveries, oldest first: of volatile ones too, which a client may name. A
+ * restored ring that is not in order yet has the order of the record that it came from. */
+static void write_order(struct mdg_writer *w, const struct sio_recovery *r)
 {
-    int i = 0;
-    MDG_SESSION_FOR(m, &s->session)
-    {
-        if (!m->channel || !ring_start(s, m).epoch)
-            continue;
-        if (mdg_slice_eq(mdg_channel_name(m->channel), channel))
-            return i;
-        i++;
+    const struct mdg_slice known = mdg_slice(r->order, r->order_len * sizeof *r->order);
+    uint8_t bytes[ORDER_PIECE * sizeof(uint64_t)]; /* a multiple of three: base64 joins */
+    size_t len = 0;
+    static_assert(sizeof bytes % 3 == 0, "pieces of base64 can be put together");
+    if (r->restored) {
+        mdg_write_base64url(w, known);
+        return;
     }
-    return -1;
-}
-
-static void write_order(struct mdg_writer *w, const struct mdg_sio_socket *s)
-{
-    const struct sio_recovery *r = s->recovery;
-    bool first = true;
     for (uint32_t i = 0; i < r->len; i++) {
-        const struct sio_delivery *d = &r->ring[(r->at + i) % r->cap];
-        int room = d->seq ? room_index(s, d->content->channel) : -1;
-        if (room < 0)
-            continue;
-        if (!first)
-            mdg_write_u8(w, ',');
-        first = false;
-        mdg_write_dec(w, (uint64_t)room);
-        mdg_write_u8(w, ',');
-        mdg_write_dec(w, d->seq);
+        memcpy(bytes + len, &sio_ring_at(r, i)->offset, sizeof(uint64_t));
+        len += sizeof(uint64_t);
+        if (len == sizeof bytes || i + 1 == r->len) {
+            mdg_write_base64url(w, mdg_slice(bytes, len));
+            len = 0;
+        }
     }
 }
 
@@ -101,11 +92,12 @@ static void write_record(struct mdg_writer *w, const struct mdg_sio_socket *s)
     mdg_write_dec(w, who->expires_unix_ms);
     mdg_write_str(w, "},\"data\":");
     mdg_write_slice(w, mdg_sio_data(s));
+    mdg_write_str(w, s->recovery->overflowed ? ",\"whole\":false" : ",\"whole\":true");
     mdg_write_str(w, ",\"rooms\":[");
     write_rooms(w, s);
-    mdg_write_str(w, "],\"order\":[");
-    write_order(w, s);
-    mdg_write_str(w, "]}");
+    mdg_write_str(w, "],\"order\":\"");
+    write_order(w, s->recovery);
+    mdg_write_str(w, "\"}");
 }
 
 void sio_keep(struct mdg_sio_socket *s)
@@ -113,7 +105,7 @@ void sio_keep(struct mdg_sio_socket *s)
     struct mdg_sio_worker *w = s->nsp->w;
     struct mdg_buf room;
     struct mdg_writer out;
-    if (!w->hooks->keep || !s->recovery || w->stopping)
+    if (!w->options->keep || !s->recovery || w->stopping)
         return;
     s->recovery->unkept = 0;
     mdg_writer_init(&out, NULL, 0);
@@ -131,16 +123,14 @@ void sio_keep(struct mdg_sio_socket *s)
 void sio_forget(struct mdg_sio_socket *s)
 {
     struct mdg_sio_worker *w = s->nsp->w;
-    if (w->hooks->keep && !w->stopping)
+    if (w->options->keep && !w->stopping)
         w->hooks->keep(w->arg, mdg_slice(s->recovery->pid, SIO_PID_CHARS), mdg_slice(NULL, 0));
 }
 
 /* ---- and back ---- */
 
-static bool read_hex(struct mdg_slice json, uint64_t *out)
+bool sio_read_hex(struct mdg_slice text, uint64_t *out)
 {
-    bool escaped;
-    struct mdg_slice text = mdg_json_inside(json, &escaped);
     *out = 0;
     for (size_t i = 0; i < text.len; i++) {
         uint8_t c = mdg_ascii_lower(text.data[i]);
@@ -177,10 +167,11 @@ static void join_room(struct mdg_sio_socket *s, struct mdg_slice row)
     struct mdg_join_options options = {.resume = true, .hidden = true};
     struct mdg_member *m;
     uint8_t channel[SIO_CHANNEL_BYTES_MAX];
-    bool has_cookie = false;
+    bool has_cookie = false, escaped;
     if (!mdg_json_array(row, &it) || !mdg_json_element(&it, &name) ||
         !mdg_json_element(&it, &epoch) || !mdg_json_element(&it, &seq) ||
-        !mdg_json_element(&it, &cookie) || !read_hex(epoch, &options.from.epoch) ||
+        !mdg_json_element(&it, &cookie) ||
+        !sio_read_hex(mdg_json_inside(epoch, &escaped), &options.from.epoch) ||
         mdg_json_u64(seq, &options.from.seq) < 0 || mdg_json_bool(cookie, &has_cookie) < 0) {
         s->recovery->overflowed = true;
         return;
@@ -211,36 +202,14 @@ static void join_rooms(struct mdg_sio_socket *s, struct mdg_slice rooms)
         join_room(s, row);
 }
 
-/* The order as offsets: that is how deliveries are known. */
-static void read_order(struct mdg_sio_socket *s, struct mdg_slice rooms, struct mdg_slice order)
+static void read_order(struct sio_recovery *r, struct mdg_slice order)
 {
-    struct sio_recovery *r = s->recovery;
-    struct mdg_content contents[ROOMS_MAX] = {0};
-    uint64_t epochs[ROOMS_MAX] = {0}, room, seq;
-    struct mdg_json_iter it, row;
-    struct mdg_slice v, w, name;
     bool escaped;
-    for (size_t n = 0; mdg_json_array(rooms, &it) && n < ROOMS_MAX; n++) {
-        bool more = false;
-        for (size_t i = 0; i <= n; i++)
-            more = mdg_json_element(&it, &v);
-        if (!more)
-            break;
-        if (mdg_json_array(v, &row) && mdg_json_element(&row, &name) &&
-            mdg_json_element(&row, &w) && read_hex(w, &epochs[n]))
-            contents[n].channel = mdg_json_inside(name, &escaped);
-    }
-    size_t most = mdg_json_count(order) / 2;
-    r->order = most ? malloc(most * sizeof *r->order) : NULL;
-    if (!r->order || !mdg_json_array(order, &it))
-        return;
-    while (r->order_len < most && mdg_json_element(&it, &v) && mdg_json_element(&it, &w)) {
-        if (mdg_json_u64(v, &room) < 0 || mdg_json_u64(w, &seq) < 0 || room >= ROOMS_MAX)
-            return;
-        const struct mdg_msg m = {
-            .content = &contents[room], .epoch = epochs[room], .seq = seq ? seq : 1};
-        r->order[r->order_len++] = sio_offset_of(s->nsp->w, &m);
-    }
+    struct mdg_slice text = mdg_json_inside(order, &escaped);
+    size_t most = text.len / 4 * 3 + 3;
+    r->order = text.len ? malloc(most) : NULL;
+    int64_t n = r->order ? mdg_base64_decode(text, (uint8_t *)r->order, most) : 0;
+    r->order_len = n > 0 ? (uint32_t)((size_t)n / sizeof *r->order) : 0;
 }
 
 static bool read_text(struct mdg_slice record, const char *key, struct mdg_slice *out)
@@ -275,11 +244,11 @@ static struct mdg_sio_socket *make_socket(struct mdg_sio_worker *w, struct mdg_s
     return s;
 }
 
-void mdg_sio_restore(struct mdg_sio_worker *w, struct mdg_slice pid, struct mdg_slice record)
+static void restore_socket(struct mdg_sio_worker *w, struct mdg_slice pid, struct mdg_slice record)
 {
-    struct mdg_slice rooms, order;
-    if (pid.len != SIO_PID_CHARS || mdg_json_check(record, 64, &record) < 0 ||
-        !mdg_json_find(record, MDG_SLICE_LIT("rooms"), &rooms))
+    struct mdg_slice rooms, order, whole;
+    bool is_whole;
+    if (!mdg_json_find(record, MDG_SLICE_LIT("rooms"), &rooms))
         return;
     struct mdg_sio_socket *s = make_socket(w, record);
     if (!s)
@@ -289,6 +258,23 @@ void mdg_sio_restore(struct mdg_sio_worker *w, struct mdg_slice pid, struct mdg_
         return;
     }
     if (mdg_json_find(record, MDG_SLICE_LIT("order"), &order))
-        read_order(s, rooms, order);
+        read_order(s->recovery, order);
+    s->recovery->overflowed = !mdg_json_find(record, MDG_SLICE_LIT("whole"), &whole) ||
+                              mdg_json_bool(whole, &is_whole) < 0 || !is_whole;
     join_rooms(s, rooms);
+}
+
+void mdg_sio_restore(struct mdg_sio_worker *w, struct mdg_slice key, struct mdg_slice record)
+{
+    if (mdg_json_check(record, 64, &record) < 0)
+        return;
+    if (key.len == SIO_PID_CHARS) {
+        restore_socket(w, key, record);
+    } else if (sio_is_event_key(key)) {
+        struct mdg_sio_socket *s = mdg_map_get(&w->by_pid, mdg_slice(key.data, SIO_PID_CHARS));
+        if (s)
+            sio_restore_event(s, key, record);
+        else
+            w->hooks->keep(w->arg, key, mdg_slice(NULL, 0));
+    }
 }

@@ -78,6 +78,23 @@ int sio_recovery_restore(struct mdg_sio_socket *s, struct mdg_slice pid)
     return 0;
 }
 
+static void drop_oldest(struct mdg_sio_socket *s)
+{
+    struct sio_recovery *r = s->recovery;
+    const struct sio_delivery *d = sio_ring_at(r, 0);
+    if (d->seq == 0 && d->number)
+        sio_forget_event(s, d->number);
+    mdg_content_unref(d->content);
+    r->at = (r->at + 1) % r->cap;
+    r->len--;
+}
+
+static void drop_ring(struct mdg_sio_socket *s)
+{
+    while (s->recovery->len > 0)
+        drop_oldest(s);
+}
+
 void sio_recovery_free(struct mdg_sio_socket *s)
 {
     struct sio_recovery *r = s->recovery;
@@ -87,10 +104,9 @@ void sio_recovery_free(struct mdg_sio_socket *s)
     sio_forget(s);
     mdg_timer_stop(w->loop, &r->timer);
     (void)mdg_map_remove(&w->by_pid, mdg_slice(r->pid, sizeof r->pid));
-    for (uint32_t i = 0; i < r->len; i++)
-        mdg_content_unref(r->ring[(r->at + i) % r->cap].content);
+    drop_ring(s);
     free(r->ring);
-    free(r->order);
+    sio_restored_drop(s);
     free(r);
     s->recovery = NULL;
 }
@@ -101,13 +117,13 @@ static bool grow(struct sio_recovery *r, uint32_t max)
     uint32_t cap = r->cap ? r->cap * 2 : RING_FIRST;
     if (cap > max)
         cap = max;
-    if (cap == r->cap)
+    if (cap <= r->cap) /* a restored ring may be longer than others */
         return false;
     struct sio_delivery *ring = malloc(cap * sizeof *ring);
     if (!ring)
         return false;
     for (uint32_t i = 0; i < r->len; i++)
-        ring[i] = r->ring[(r->at + i) % r->cap];
+        ring[i] = *sio_ring_at(r, i);
     free(r->ring);
     r->ring = ring;
     r->cap = cap;
@@ -123,16 +139,20 @@ void sio_recovery_note(struct mdg_sio_socket *s, const struct mdg_msg *m, uint64
         return;
     /* What the store gives back may be as long as two rings: it began some time before the end. */
     uint32_t most = s->nsp->w->options->recovery_ring * (r->restored ? 2u : 1u);
+    uint64_t place = m->seq ? m->epoch : sio_keep_event(s, c, offset);
     if (r->len == r->cap && !grow(r, most)) {
+        if (!r->overflowed) /* its record must say so */
+            r->unkept = SIO_KEEP_EVERY;
         r->overflowed = true;
         if (r->cap == 0)
             return;
-        mdg_content_unref(r->ring[r->at].content);
-        r->at = (r->at + 1) % r->cap;
-        r->len--;
+        if (r->restored) /* not in order yet: nobody knows which are the oldest */
+            sio_recovery_hole(s);
+        else
+            drop_oldest(s);
     }
-    r->ring[(r->at + r->len++) % r->cap] =
-        (struct sio_delivery){mdg_content_ref(c), offset, m->epoch, m->seq};
+    *sio_ring_at(r, r->len++) =
+        (struct sio_delivery){mdg_content_ref(c), offset, {.epoch = place}, m->seq};
     if (s->state != SIO_AWAY && ++r->unkept >= SIO_KEEP_EVERY)
         sio_keep(s);
 }
@@ -142,9 +162,8 @@ void sio_recovery_hole(struct mdg_sio_socket *s)
     struct sio_recovery *r = s->recovery;
     if (!r)
         return;
-    for (uint32_t i = 0; i < r->len; i++)
-        mdg_content_unref(r->ring[(r->at + i) % r->cap].content);
-    r->len = 0;
+    drop_ring(s);
+    sio_restored_drop(s);
     r->before_offset = 0;
     r->overflowed = true;
 }
@@ -192,46 +211,6 @@ void sio_recovery_unpark(struct mdg_sio_socket *s)
     show(s, false);
 }
 
-/* When it was delivered before the restart; what came later or is not known: UINT32_MAX. */
-static uint32_t rank_of(const struct sio_recovery *r, uint64_t offset)
-{
-    for (uint32_t i = 0; i < r->order_len; i++) {
-        if (r->order[i] == offset)
-            return i;
-    }
-    return UINT32_MAX;
-}
-
-/* What was delivered in a known order stays in it; the rest follows by time, but the order within a
- * room is its own, whatever the clocks of the publishers said. */
-static bool comes_before(const struct sio_recovery *r, const struct sio_delivery *a,
-                         const struct sio_delivery *b)
-{
-    uint32_t rank_a = rank_of(r, a->offset), rank_b = rank_of(r, b->offset);
-    if (rank_a != rank_b)
-        return rank_a < rank_b;
-    return !mdg_slice_eq(a->content->channel, b->content->channel) &&
-           a->content->unix_ms < b->content->unix_ms;
-}
-
-/* A ring that was filled room by room is put into the order of its deliveries. */
-static void sort_restored(struct sio_recovery *r)
-{
-    for (uint32_t i = 1; i < r->len; i++) {
-        struct sio_delivery d = r->ring[(r->at + i) % r->cap];
-        uint32_t j = i;
-        while (j > 0 && comes_before(r, &d, &r->ring[(r->at + j - 1) % r->cap])) {
-            r->ring[(r->at + j) % r->cap] = r->ring[(r->at + j - 1) % r->cap];
-            j--;
-        }
-        r->ring[(r->at + j) % r->cap] = d;
-    }
-    free(r->order);
-    r->order = NULL;
-    r->order_len = 0;
-    r->restored = false;
-}
-
 /* Which delivery comes next for a client that has received this offset. */
 static bool find_offset(const struct sio_recovery *r, struct mdg_slice value, uint32_t *from)
 {
@@ -244,12 +223,12 @@ static bool find_offset(const struct sio_recovery *r, struct mdg_slice value, ui
         offset == r->before_offset) /* the newest message when it joined, from the history */
         return true;
     for (uint32_t i = r->len; i > 0; i--) {
-        if (r->ring[(r->at + i - 1) % r->cap].offset == offset) {
+        if (sio_ring_at(r, i - 1)->offset == offset) {
             *from = i;
             return true;
         }
     }
-    return false;
+    return sio_restored_find(r, offset, from);
 }
 
 int sio_recovery_worker(struct mdg_slice auth)
@@ -288,11 +267,12 @@ struct mdg_sio_socket *sio_recovery_find(struct mdg_sio_client *c, struct sio_ns
     if (!s || s->nsp != nsp || (s->state != SIO_AWAY && s->state != SIO_CONNECTED))
         return NULL;
     if (s->recovery->restored)
-        sort_restored(s->recovery);
+        sio_restored_sort(s);
     *from = 0;
     bool can = mdg_json_find(auth, MDG_SLICE_LIT("offset"), &offset)
                    ? find_offset(s->recovery, offset, from)
                    : w->options->recover_without_offset && !s->recovery->overflowed;
+    sio_restored_drop(s);
     if (s->state == SIO_CONNECTED)
         take_over(s);
     if (can)
@@ -305,10 +285,11 @@ void sio_recovery_replay(struct mdg_sio_socket *s, uint32_t from)
 {
     struct sio_recovery *r = s->recovery;
     for (uint32_t i = from; i < r->len; i++) {
-        const struct sio_delivery *d = &r->ring[(r->at + i) % r->cap];
+        const struct sio_delivery *d = sio_ring_at(r, i);
         if (d->content->flags & MDG_MSG_VOLATILE)
             continue; /* nobody promised those */
-        const struct mdg_msg m = {.content = d->content, .epoch = d->epoch, .seq = d->seq};
+        const struct mdg_msg m = {
+            .content = d->content, .epoch = d->seq ? d->epoch : 0, .seq = d->seq};
         if (sio_send_message(s, &m, d->offset) < 0) {
             sio_client_close(s->client, "transport error");
             return;

@@ -306,7 +306,7 @@ static void on_joined(struct mdg_member *m, int err, const struct mdg_joined *in
 {
     struct mdg_sio_socket *s = sio_of_session(m->session);
     struct mdg_sio_worker *w = s->nsp->w;
-    if (err == 0)
+    if (err == 0 && !(s->recovery && s->recovery->restored)) /* that is from a record */
         sio_keep(s);
     if (m->cookie && w->hooks->on_joined)
         w->hooks->on_joined(w->arg, s, m, err, info);

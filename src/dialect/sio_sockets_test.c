@@ -8,8 +8,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { FACTS_MAX = 64 };
+
+/* What was given to the store. */
+struct fact {
+    char key[64], value[1024];
+};
+
 struct scene {
     struct kit kit;
+    struct fact facts[FACTS_MAX];
+    size_t fact_count;
     struct mdg_loop *loop;
     struct mdg_sio_worker *w;
     struct mdg_sio_options options;
@@ -81,13 +90,34 @@ static void random_bytes(void *arg, void *out, size_t len)
     mdg_loop_random(((struct scene *)arg)->loop, out, len);
 }
 
+static void keep(void *arg, struct mdg_slice key, struct mdg_slice record)
+{
+    struct scene *s = arg;
+    size_t i = 0;
+    while (i < s->fact_count && !mdg_slice_eq(mdg_slice_str(s->facts[i].key), key))
+        i++;
+    if (record.len == 0) {
+        if (i < s->fact_count)
+            s->facts[i] = s->facts[--s->fact_count];
+        return;
+    }
+    assert_true(i < FACTS_MAX && key.len < sizeof s->facts[i].key &&
+                record.len < sizeof s->facts[i].value);
+    snprintf(s->facts[i].key, sizeof s->facts[i].key, "%.*s", (int)key.len, (const char *)key.data);
+    snprintf(s->facts[i].value, sizeof s->facts[i].value, "%.*s", (int)record.len,
+             (const char *)record.data);
+    if (i == s->fact_count)
+        s->fact_count++;
+}
+
 static const struct mdg_sio_hooks hooks = {.principal = principal,
                                            .namespace_known = known,
                                            .on_connect = on_connect,
                                            .on_connection = on_connection,
                                            .on_event = on_event,
                                            .on_disconnect = on_disconnect,
-                                           .random = random_bytes};
+                                           .random = random_bytes,
+                                           .keep = keep};
 
 static int setup(void **state)
 {
@@ -344,6 +374,138 @@ static void who_is_too_slow_is_told_and_gets_the_rest_later(void **state)
     assert_int_equal(strlen(strchr(sent, '\n') + 1), 0);
 }
 
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct fact *)a)->key, ((const struct fact *)b)->key);
+}
+
+/* Another server with the same store; the hub with its logs stands for the rooms' part of it. */
+static void restart(struct scene *s)
+{
+    static struct fact facts[FACTS_MAX]; /* restoring may change the table */
+    size_t n = s->fact_count;
+    mdg_sio_worker_free(s->w);
+    assert_int_equal(mdg_sio_worker_new(s->loop, s->kit.hubs[0], 0, &s->options, &hooks, s, &s->w),
+                     0);
+    assert_int_equal(s->fact_count, n); /* what is kept stays kept */
+    memcpy(facts, s->facts, sizeof facts);
+    qsort(facts, n, sizeof *facts, by_key);
+    for (size_t i = 0; i < n; i++)
+        mdg_sio_restore(s->w, mdg_slice_str(facts[i].key), mdg_slice_str(facts[i].value));
+    run(s);
+}
+
+static void say(struct scene *s, const char *room, const char *event, bool is_volatile)
+{
+    const struct mdg_slice name = mdg_slice_str(room);
+    const struct mdg_sio_target to = {.nsp = MDG_SLICE_LIT("/"), .rooms = &name, .room_count = 1};
+    const struct mdg_slice bytes = MDG_SLICE_LIT("\x01\x02");
+    const struct mdg_sio_emit e = {.event = mdg_slice_str(event),
+                                   .args = MDG_SLICE_LIT("[{\"_placeholder\":true,\"num\":0}]"),
+                                   .attachments = &bytes,
+                                   .attachment_count = 1,
+                                   .is_volatile = is_volatile};
+    assert_int_equal(mdg_sio_broadcast(s->w, &to, &e), 0);
+    run(s);
+}
+
+/* The offset at the end of the first event of that name. */
+static void find_offset(const char *sent, const char *event, char out[16])
+{
+    char pattern[32];
+    snprintf(pattern, sizeof pattern, "[\"%s\",", event);
+    const char *at = strstr(sent, pattern);
+    assert_non_null(at);
+    at = strstr(at, ",\"");
+    while (strncmp(strchr(at + 2, '"') + 1, "]", 1) != 0)
+        at = strstr(at + 1, ",\"");
+    snprintf(out, 16, "%.11s", at + 2);
+}
+
+/* The names of the events in what was sent, by turns with spaces. */
+static void names_of(const char *sent, char out[128])
+{
+    out[0] = '\0';
+    for (const char *at = sent; (at = strstr(at, "51-[\"")) != NULL; at += 5)
+        snprintf(out + strlen(out), 128 - strlen(out), "%.*s ", (int)strcspn(at + 5, "\""), at + 5);
+}
+
+static void come_back(struct scene *s, const char *pid, const char *offset, char names[128])
+{
+    char connect[256];
+    open_link(s, &s->b, 5);
+    snprintf(connect, sizeof connect, "0{\"pid\":\"%s\",\"offset\":\"%s\"}", pid, offset);
+    assert_int_equal(wire_input(&s->b, connect), 0);
+    run(s);
+    names_of(wire_sent(&s->b), names);
+    drop(&s->b);
+}
+
+static void private_events_are_in_the_store_and_in_their_order(void **state)
+{
+    struct scene *s = *state;
+    char pid[64], sid[64], offset[16], volatile_offset[16], names[128];
+    s->options.recovery = s->options.keep = true;
+    open_link(s, &s->a, 5);
+    assert_int_equal(wire_input(&s->a, "0"), 0);
+    const char *hello = wire_sent(&s->a);
+    find_text(hello, "pid", pid);
+    find_text(hello, "sid", sid);
+    assert_int_equal(mdg_sio_join(mdg_sio_find(s->w, s->last), MDG_SLICE_LIT("red")), 0);
+    run(s);
+    say(s, sid, "p1", false);
+    say(s, "red", "r1", false);
+    say(s, sid, "p2", false);
+    say(s, sid, "v1", true);
+    say(s, "red", "r2", false);
+    const char *sent = wire_sent(&s->a);
+    find_offset(sent, "p1", offset);
+    find_offset(sent, "v1", volatile_offset);
+    drop(&s->a);
+    run(s);
+    say(s, sid, "p3", false);
+    say(s, "red", "r3", false);
+    say(s, sid, "p4", false);
+    restart(s);
+    say(s, "red", "r4", false);
+    say(s, sid, "p5", false); /* by the old sid, in the new life */
+    restart(s);
+    come_back(s, pid, volatile_offset, names); /* it is not repeated, but it is a place */
+    assert_string_equal(names, "r2 p3 r3 p4 r4 p5 ");
+    restart(s);
+    come_back(s, pid, offset, names);
+    assert_string_equal(names, "r1 p2 r2 p3 r3 p4 r4 p5 ");
+    come_back(s, pid, "AAAAAAAAAAA", names); /* nobody asks any more: nothing is left of it */
+    for (size_t i = 0; i < s->fact_count; i++)
+        assert_null(strstr(s->facts[i].key, pid));
+}
+
+static void a_long_restored_ring_takes_more_and_gives_up_when_it_is_full(void **state)
+{
+    struct scene *s = *state;
+    char pid[64], offset[16], names[128];
+    s->options.recovery = s->options.keep = true;
+    open_link(s, &s->a, 5);
+    assert_int_equal(wire_input(&s->a, "0"), 0);
+    find_text(wire_sent(&s->a), "pid", pid);
+    assert_int_equal(mdg_sio_join(mdg_sio_find(s->w, s->last), MDG_SLICE_LIT("red")), 0);
+    run(s);
+    say(s, "red", "first", false);
+    find_offset(wire_sent(&s->a), "first", offset);
+    drop(&s->a);
+    restart(s);
+    for (uint32_t i = 1; i < 2 * s->options.recovery_ring; i++)
+        say(s, "red", "x", false);
+    come_back(s, pid, offset, names); /* exactly full */
+    assert_int_equal(strlen(names), 2 * (2 * s->options.recovery_ring - 1));
+    say(s, "red", "y", false); /* one more, in a ring that is longer than they are made now */
+    restart(s);
+    for (uint32_t i = 0; i < 2 * s->options.recovery_ring; i++)
+        say(s, "red", "z", false);
+    come_back(s, pid, offset, names);
+    assert_string_equal(names, "");
+}
+
 static void an_offset_that_is_no_text_begins_anew(void **state)
 {
     struct scene *s = *state;
@@ -381,6 +543,8 @@ int main(void)
         TEST(who_comes_back_gets_what_he_missed),
         TEST(what_a_dying_line_does_not_take_is_missed_too),
         TEST(who_is_too_slow_is_told_and_gets_the_rest_later),
+        TEST(private_events_are_in_the_store_and_in_their_order),
+        TEST(a_long_restored_ring_takes_more_and_gives_up_when_it_is_full),
         TEST(an_offset_that_is_no_text_begins_anew),
         TEST(nobody_stays_without_a_namespace),
     };

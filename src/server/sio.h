@@ -69,7 +69,7 @@ struct mdg_sio_kept {
 /* sio_mount.c */
 struct mdg_sio_place *mdg_sio_place(struct madang_sio *io, struct mdg_worker *w);
 /* hooks->keep of every endpoint; arg is the place. */
-void mdg_sio_keep(void *arg, struct mdg_slice pid, struct mdg_slice record);
+void mdg_sio_keep(void *arg, struct mdg_slice key, struct mdg_slice record);
 int mdg_sio_endpoint_new(struct madang *server, const char *path,
                          const struct madang_sio_options *options, bool raw,
                          struct madang_sio **out) MDG_NODISCARD;

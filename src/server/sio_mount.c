@@ -199,7 +199,7 @@ static void on_shutdown(struct mdg_worker *w, void *arg)
 
 /* ---- sockets that survive a restart ---- */
 
-void mdg_sio_keep(void *arg, struct mdg_slice pid, struct mdg_slice record)
+void mdg_sio_keep(void *arg, struct mdg_slice key, struct mdg_slice record)
 {
     struct mdg_sio_place *p = arg;
     struct mdg_store *store = mdg_room_store_facts(p->io->server);
@@ -207,13 +207,13 @@ void mdg_sio_keep(void *arg, struct mdg_slice pid, struct mdg_slice record)
     unsigned worker = p->worker ? p->worker->index : 0;
     /* A store that cannot take it costs one socket's recovery after a restart, nothing else. */
     if (store && record.len)
-        (void)!mdg_store_put(store, worker, space, pid, record);
+        (void)!mdg_store_put(store, worker, space, key, record);
     else if (store)
-        (void)!mdg_store_delete(store, worker, space, pid);
+        (void)!mdg_store_delete(store, worker, space, key);
 }
 
 struct kept {
-    struct mdg_slice *rows; /* pid and record by turns */
+    struct mdg_slice *rows; /* key and record by turns */
     size_t len, cap;
 };
 
@@ -237,18 +237,20 @@ static void collect(void *arg, struct mdg_slice key, struct mdg_slice value)
     }
 }
 
-/* A pid names the worker that made it; when there are fewer of them now, its client begins anew. */
-static void restore_one(struct madang_sio *io, struct mdg_slice pid, struct mdg_slice record)
+/* A key begins with the pid, which names the worker that made it; when there are fewer of them now,
+ * its client begins anew. */
+static void restore_one(struct madang_sio *io, struct mdg_slice key, struct mdg_slice record)
 {
     uint8_t bytes[16];
+    struct mdg_slice pid = mdg_slice(key.data, mdg_min_size(key.len, MDG_SIO_PID_CHARS));
     bool good = mdg_base64_decode(pid, bytes, sizeof bytes) > 0;
     if (!good || bytes[0] >= io->server->worker_count) {
-        mdg_sio_keep(&io->places[0], pid, mdg_slice(NULL, 0));
+        mdg_sio_keep(&io->places[0], key, mdg_slice(NULL, 0));
         return;
     }
     struct mdg_sio_place *p = mdg_sio_place(io, &io->server->workers[bytes[0]]);
     if (p)
-        mdg_sio_restore(p->sio, pid, record);
+        mdg_sio_restore(p->sio, key, record);
 }
 
 static int on_start(struct madang *server, void *arg)
@@ -258,6 +260,7 @@ static int on_start(struct madang *server, void *arg)
     struct kept kept = {0};
     if (!store || io->raw || !io->sio_options.recovery)
         return 0;
+    io->sio_options.keep = true;
     int err = mdg_store_each(store, mdg_slice_str(io->space), collect, &kept);
     for (size_t i = 0; i < kept.len; i += 2) {
         if (err == 0)

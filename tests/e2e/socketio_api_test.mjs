@@ -4,6 +4,8 @@
 import assert from "node:assert/strict";
 import { io } from "socket.io-client";
 import { sleep, test, until } from "./lib/harness.mjs";
+import { join } from "node:path";
+import { stateFolder } from "./lib/server.mjs";
 import { startProgram, startTarget } from "./lib/targets.mjs";
 
 const start = (t) => startTarget(t, "target_sio_rooms");
@@ -130,6 +132,53 @@ test("what a client misses comes after it, once: private, to rooms, except, unio
   const [data, rooms, recovered] = await new Promise((done) => a.emit("state", (...all) => done(all)));
   assert.deepEqual([data, rooms.sort(), recovered], [{ n: 1 }, ["blue", "red"], true]);
 });
+
+for (const signal of ["SIGTERM", "SIGKILL"]) {
+  test(`private events, except and unions are in the store when ${signal} ends the server`, async (t) => {
+    const state = stateFolder(t);
+    const args = ["--state", state, "--store", join(state, "rooms.db")];
+    const before = await startTarget(t, "target_sio_rooms", args);
+    const a = await connect(t, before);
+    const b = await connect(t, before, { reconnection: false });
+    const id = a.id;
+    for (const room of ["red", "blue"]) await a.emitWithAck("join", room);
+    await a.emitWithAck("set_data", { n: 1 });
+    await sleep(50);
+    await b.emitWithAck("emit", { to: [id], args: ["first, private"] });
+    await until("it is there", () => a.said.length === 1);
+    a.io.reconnection(false);
+    const down = new Promise((done) => a.once("disconnect", done));
+    a.io.engine.close();
+    await down;
+    await sleep(30);
+    const orders = [
+      { to: ["red"], args: ["room"] },
+      { to: [id], args: ["private 1", "a string at the end"] },
+      { to: ["red", "blue"], args: ["union"] },
+      { to: ["red"], except: ["blue"], args: ["not for me"] },
+      { to: [id], args: ["private 2"] },
+      { to: ["blue"], volatile: true, args: ["volatile"] },
+      { args: ["everyone"] },
+      { to: [id], args: ["private 3"] },
+    ];
+    for (const order of orders) {
+      await b.emitWithAck("emit", order);
+      await sleep(20);
+    }
+    await sleep(100); // what is private is written behind the acknowledgement
+    await before.stop(signal);
+    await startTarget(t, "target_sio_rooms", [...args, "--port", String(before.port)]);
+    a.io.reconnection(true);
+    a.connect();
+    await new Promise((done) => a.once("connect", done));
+    assert.equal(a.recovered, true);
+    assert.equal(a.id, id);
+    await until("the last of them", () => first(a).at(-1) === "private 3");
+    assert.deepEqual(first(a), ["first, private", "room", "private 1", "union", "private 2", "everyone", "private 3"]);
+    const [data, rooms, recovered] = await new Promise((done) => a.emit("state", (...all) => done(all)));
+    assert.deepEqual([data, rooms.sort(), recovered], [{ n: 1 }, ["blue", "red"], true]);
+  });
+}
 
 test("an event that ends with a string, and volatile ones, do not spoil the position", async (t) => {
   const target = await start(t);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 struct target_options {
-    const char *port, *workers;
+    const char *port, *workers, *store, *state;
     struct madang_sio_options sio;
     bool greet;
 };
@@ -20,7 +20,8 @@ static inline void target_stop(const char *what, const char *why)
     exit(2);
 }
 
-/* --port P [--workers N] [--ping-interval MS] [--ping-timeout MS] [--max-payload N] [--greet] */
+/* --port P [--workers N] [--ping-interval MS] [--ping-timeout MS] [--max-payload N] [--greet]
+ * [--store FILE --state FOLDER] */
 static inline void target_parse(int argc, char **argv, struct target_options *o)
 {
     o->port = "0";
@@ -38,6 +39,10 @@ static inline void target_parse(int argc, char **argv, struct target_options *o)
             o->port = value;
         else if (strcmp(argv[i], "--workers") == 0)
             o->workers = value;
+        else if (strcmp(argv[i], "--store") == 0)
+            o->store = value;
+        else if (strcmp(argv[i], "--state") == 0)
+            o->state = value;
         else if (strcmp(argv[i], "--ping-interval") == 0)
             o->sio.ping_interval_ms = (uint32_t)strtoul(value, NULL, 10);
         else if (strcmp(argv[i], "--ping-timeout") == 0)
@@ -74,6 +79,10 @@ static inline struct madang *target_server(const struct target_options *o)
     target_set(config, "signals", "true");
     target_set(config, "log_level", "warn");
     target_set(config, "shutdown_grace_s", "1");
+    if (o->store)
+        target_set(config, "store", o->store);
+    if (o->state)
+        target_set(config, "state_dir", o->state);
     if (madang_new(config, &server) < 0)
         target_stop("target", server ? madang_error_text(server) : "out of memory");
     madang_config_free(config);

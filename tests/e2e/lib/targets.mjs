@@ -20,8 +20,10 @@ export function programPath(path) {
 export async function startProgram(t, path, args = []) {
   const child = spawn(programPath(path), ["--port", "0", ...args], { stdio: ["ignore", "pipe", "inherit"] });
   const ended = new Promise((done) => child.once("exit", (code, signal) => done(signal ?? code)));
-  const stop = async () => {
-    child.kill("SIGTERM");
+  let wanted = 0;
+  const stop = async (signal = "SIGTERM") => {
+    if (signal !== "SIGTERM") wanted = signal;
+    child.kill(signal);
     const late = setTimeout(() => child.kill("SIGKILL"), 8000);
     const how = await ended;
     clearTimeout(late);
@@ -29,7 +31,7 @@ export async function startProgram(t, path, args = []) {
   };
   t.after(async () => {
     const how = await stop();
-    if (how !== 0) throw new Error(`${path} ended with ${how}`);
+    if (how !== wanted) throw new Error(`${path} ended with ${how}`);
   });
   let text = "";
   const port = await new Promise((done, fail) => {

@@ -278,7 +278,8 @@ struct madang_answer {
 };
 /* .timeout(ms).emit(name, ..., (err, answers) => ...). err 0: everyone has answered;
  * MADANG_E_TIMEOUT: `expected` clients were asked, these are the answers that came. timeout_ms 0:
- * 30 seconds. */
+ * 30 seconds. Members of other protocols hear the event as any other, and are not expected to
+ * answer. */
 typedef void (*madang_sio_answers_fn)(struct madang_sio *io, int err,
                                       const struct madang_answer *answers, size_t count,
                                       size_t expected, void *arg);

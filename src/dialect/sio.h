@@ -149,7 +149,9 @@ struct mdg_sio_emit {
     const struct mdg_slice *attachments;
     size_t attachment_count;
     bool is_volatile, compress;
-    bool once; /* has no offset and is not repeated by recovery */
+    bool once;  /* has no offset and is not repeated by recovery */
+    bool asked; /* mdg_sio_broadcast: for members of other protocols only; sockets are asked by
+                 * mdg_sio_emit_ack */
 };
 
 /* To this socket alone. MDG_E_SYNTAX (event or args), MDG_E_FULL, MDG_E_CLOSED, MDG_E_NO_MEMORY. A

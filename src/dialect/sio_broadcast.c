@@ -21,8 +21,8 @@ static int make_content(struct mdg_sio_worker *w, const struct mdg_sio_emit *e,
             err = MDG_E_NO_MEMORY;
     }
     draft->kind = MDG_MSG_ARGS;
-    draft->flags |=
-        (e->is_volatile ? MDG_MSG_VOLATILE : 0u) | (e->compress ? MDG_MSG_COMPRESS : 0u);
+    draft->flags |= (e->is_volatile ? MDG_MSG_VOLATILE : 0u) |
+                    (e->compress ? MDG_MSG_COMPRESS : 0u) | (e->asked ? MDG_MSG_ASKED : 0u);
     draft->event = e->event;
     draft->parts = parts;
     draft->part_count = n;
@@ -113,7 +113,7 @@ static int send_direct(struct mdg_sio_worker *w, const struct mdg_sio_emit *e,
 {
     struct mdg_msg_draft draft = {0};
     struct mdg_content *content;
-    if (to->id_count == 0)
+    if (to->id_count == 0 || e->asked)
         return 0;
     int err = make_content(w, e, &draft, &content);
     for (size_t i = 0; err == 0 && i < to->id_count; i++) {

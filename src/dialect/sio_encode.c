@@ -371,11 +371,16 @@ static int my_slot(const struct mdg_sio_socket *s)
     return l && l->framing ? slot_of(s->nsp->w, l->framing, s->recovery != NULL) : -1;
 }
 
+/* Not for sockets: presence that the application does not write, and events that ask. */
+static bool is_for_others(const struct mdg_sio_worker *w, const struct mdg_msg *msg)
+{
+    return msg->content->flags & MDG_MSG_ASKED ||
+           (msg->content->kind == MDG_MSG_PRESENCE && !is_own(w, msg));
+}
+
 static int deliver_one(struct mdg_sio_socket *s, struct mdg_msg *msg)
 {
     struct mdg_sio_worker *w = s->nsp->w;
-    if (msg->content->kind == MDG_MSG_PRESENCE && !is_own(w, msg))
-        return 0;
     if (s->state == SIO_CONNECTED) {
         int slot = my_slot(s);
         struct mdg_encoding *e = slot >= 0 ? encoding_of(s, msg, slot) : NULL;
@@ -449,7 +454,7 @@ static bool deliver_burst(struct mdg_sio_socket *s, struct mdg_msg *const *msgs,
     struct sio_burst *b = &w->bursts[slot - SIO_SLOT_FIRST];
     if (b->len != n || memcmp(b->msgs, msgs, n * sizeof(struct mdg_msg *)) != 0) {
         for (size_t i = 0; i < n; i++) {
-            if (msgs[i]->content->kind == MDG_MSG_PRESENCE)
+            if (msgs[i]->content->kind == MDG_MSG_PRESENCE || is_for_others(w, msgs[i]))
                 return false;
         }
         burst_make(b, s, msgs, n, slot);
@@ -476,7 +481,7 @@ int sio_deliver(struct mdg_member *m, struct mdg_msg *const *msgs, size_t n)
     if (deliver_burst(s, msgs, n))
         return (int)n;
     for (size_t i = 0; i < n; i++) {
-        if (s->state == SIO_LEAVING)
+        if (s->state == SIO_LEAVING || is_for_others(w, msgs[i]))
             continue;
         if (w->options->outgoing && s->state == SIO_CONNECTED) {
             w->hooks->on_outgoing(w->arg, s, msgs[i]->content);

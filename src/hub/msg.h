@@ -20,6 +20,8 @@ enum {
     MDG_MSG_VOLATILE = 1u,    /* not kept in the log, dropped for members that are behind */
     MDG_MSG_LOCAL = 2u,       /* for this node only */
     MDG_MSG_COMPRESS = 4u,    /* worth compressing where the connection can */
+    MDG_MSG_ASKED = 8u,       /* its publisher has asked those who can answer one by one: their
+                                 dialect passes over it */
     MDG_MSG_SLOTS = 32,       /* wire formats in use at the same time in one worker */
     MDG_MSG_SLOTS_PEER = 24,  /* of them, the first ones are given out by the dialects' peers, the
                                  others by Socket.IO */

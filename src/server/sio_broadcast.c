@@ -298,6 +298,15 @@ static void on_socket(void *arg, struct mdg_sio_socket *s)
     }
 }
 
+/* Members of other protocols cannot answer: they hear the question, and nobody waits for them. */
+static void tell_others(struct mdg_sio_place *p, const struct task *t)
+{
+    struct mdg_sio_emit e = emit_of(t);
+    e.asked = true;
+    if (t->counts[0] > 0) /* everyone in a namespace is sockets only */
+        (void)!mdg_sio_broadcast(p->sio, &t->target, &e);
+}
+
 static void arrive(struct mdg_loop *loop, struct mdg_post *post)
 {
     struct share *sh = MDG_CONTAINER_OF(post, struct share, post);
@@ -316,6 +325,8 @@ static void arrive(struct mdg_loop *loop, struct mdg_post *post)
     } else {
         mdg_sio_each(p->sio, &t->target, on_socket, sh);
     }
+    if (t->kind == TASK_ASK && sh->worker == t->home)
+        tell_others(p, t);
     share_done(sh);
 }
 

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { io } from "socket.io-client";
+import WebSocket from "ws";
 import { sleep, test, until } from "./lib/harness.mjs";
 import { join } from "node:path";
 import { stateFolder } from "./lib/server.mjs";
@@ -62,6 +63,29 @@ test("acknowledgements from everyone, or from those who answered in time", async
   sockets[2].off("asked");
   const late = await new Promise((done) => sockets[0].emit("ask", { args: [1] }, (...all) => done(all)));
   assert.deepEqual([late[0], late[1], late[2].flat().sort()], [-1010, 3, [1, 2]]);
+});
+
+test("who speaks another protocol hears what a room is asked, and nobody waits for him", async (t) => {
+  const target = await start(t);
+  const ws = new WebSocket(`${target.ws}/red`);
+  t.after(() => ws.terminate());
+  const heard = [];
+  ws.on("message", (data) => heard.push(JSON.parse(data)));
+  await new Promise((done) => ws.once("open", done));
+  const [a, b] = await Promise.all([1, 2].map(() => connect(t, target)));
+  const asked = [];
+  a.on("asked", (x, answer) => { asked.push(x); answer("here"); });
+  await a.emitWithAck("join", "red");
+  await sleep(50);
+  const [err, expected, answers] = await new Promise((done) => b.emit("ask", { to: ["red"], args: [7] }, (...all) => done(all)));
+  assert.deepEqual([err, expected, answers], [0, 1, [["here"]]]);
+  await until("the other one heard it", () => heard.length === 1);
+  assert.deepEqual(heard, [[7]]);
+  await dropAndReturn(a); // the room's log has the question: it is not asked again
+  assert.equal(a.recovered, true);
+  await b.emitWithAck("emit", { to: ["red"], args: ["after"] });
+  await until("what came then", () => a.said.length === 1);
+  assert.deepEqual(asked, [7]);
 });
 
 test("sockets are fetched, moved and sent away together", async (t) => {

@@ -233,6 +233,15 @@ static void on_disconnect(struct madang_sio *io, madang_socket socket, const cha
     (void)!madang_broadcast_emit(&watch, &(struct madang_emit){.name = "gone", .args = args});
 }
 
+/* A member of another protocol: whoever opens the WebSocket /red is in the room "red". */
+static void enter_red(struct madang *server, madang_peer peer, void *arg)
+{
+    (void)arg;
+    (void)!madang_join(server, peer, "red");
+}
+
+static const struct madang_ws_handlers red = {.on_open = enter_red};
+
 static const struct {
     const char *name;
     madang_sio_event_fn fn;
@@ -256,6 +265,7 @@ int main(int argc, char **argv)
     target_parse(argc, argv, &o);
     struct madang *server = target_server(&o);
     target_must(madang_sio_new(server, "/socket.io", &o.sio, &io));
+    target_must(madang_ws(server, "/red", &red, NULL));
     for (size_t n = 0; n < 2; n++) {
         struct madang_sio_namespace *ns = madang_sio_of(io, names[n]);
         if (!ns)

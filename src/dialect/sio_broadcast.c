@@ -141,8 +141,7 @@ static int publish(struct mdg_sio_worker *w, const struct mdg_sio_target *to,
         b->skip[skip++] = b->except.ids[i];
     for (size_t i = 0; i < b->to.id_count; i++) /* each receives once */
         b->skip[skip++] = b->to.ids[i];
-    struct mdg_msg_draft draft = {.flags = to->local ? MDG_MSG_LOCAL : 0u,
-                                  .except_sessions = b->skip,
+    struct mdg_msg_draft draft = {.except_sessions = b->skip,
                                   .except_session_count = skip,
                                   .except_channels = b->except.channels,
                                   .except_channel_count = b->except.channel_count,
@@ -160,11 +159,33 @@ static int publish(struct mdg_sio_worker *w, const struct mdg_sio_target *to,
     return err < 0 ? err : mdg_hub_publish(w->hub, content, NULL, NULL);
 }
 
+static void send_local(void *arg, struct mdg_sio_socket *s)
+{
+    sio_send_direct(s, arg);
+}
+
+/* To this worker's sockets: the room's order, and its log, are everyone's. */
+static int broadcast_local(struct mdg_sio_worker *w, const struct mdg_sio_target *to,
+                           const struct mdg_sio_emit *e)
+{
+    struct mdg_msg_draft draft = {0};
+    struct mdg_content *content;
+    int err = make_content(w, e, &draft, &content);
+    if (err < 0)
+        return err;
+    struct mdg_msg msg = {.content = content};
+    mdg_sio_each(w, to, send_local, &msg);
+    mdg_content_unref(content);
+    return 0;
+}
+
 int mdg_sio_broadcast(struct mdg_sio_worker *w, const struct mdg_sio_target *to,
                       const struct mdg_sio_emit *e)
 {
     if (!sio_emit_ok(w, e))
         return MDG_E_SYNTAX;
+    if (to->local)
+        return broadcast_local(w, to, e);
     struct broadcast *b = malloc(sizeof *b);
     if (!b)
         return MDG_E_NO_MEMORY;

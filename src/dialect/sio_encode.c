@@ -7,43 +7,28 @@
 
 enum { UNITS_ON_STACK = 8 };
 
-/* One unit as one chunk. */
-static int frame_chunk(const struct mdg_framing *f, struct mdg_slice unit, bool binary,
-                       struct mdg_chunk *out)
-{
-    const struct mdg_unit_meta meta = {.binary = binary};
-    struct mdg_writer w;
-    mdg_writer_init(&w, NULL, 0);
-    int err = mdg_frame(f, &w, unit, &meta);
-    if (err < 0)
-        return err;
-    size_t room = w.len;
-    struct mdg_blob *blob = room <= UINT32_MAX ? mdg_blob_new((uint32_t)room) : NULL;
-    if (!blob)
-        return MDG_E_NO_MEMORY;
-    mdg_writer_init(&w, blob->data, room);
-    err = mdg_frame(f, &w, unit, &meta);
-    if (err < 0 || w.len > room) {
-        mdg_blob_unref(blob);
-        return err < 0 ? err : MDG_E_NO_MEMORY;
-    }
-    *out = (struct mdg_chunk){blob, 0, (uint32_t)w.len};
-    return 0;
-}
-
 static void unref_chunks(struct mdg_chunk *chunks, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         mdg_blob_unref(chunks[i].blob);
 }
 
-/* A text unit and its attachments as chunks of this framing, all or none. */
-static int frame_all(const struct mdg_framing *f, struct mdg_slice text,
-                     const struct mdg_slice *attachments, size_t n, struct mdg_chunk *out)
+/* A packet on its way: a text unit and its attachments. */
+struct units {
+    struct mdg_slice text;
+    const struct mdg_slice *attachments;
+    size_t n;
+    bool compress;
+};
+
+/* As chunks of this framing, all or none. */
+static int frame_all(const struct mdg_framing *f, const struct units *u, struct mdg_chunk *out)
 {
-    int err = frame_chunk(f, text, false, &out[0]);
-    for (size_t i = 0; i < n && err == 0; i++) {
-        err = frame_chunk(f, attachments[i], true, &out[i + 1]);
+    const struct mdg_unit_meta text = {.compress = u->compress},
+                               binary = {.binary = true, .compress = u->compress};
+    int err = mdg_frame_chunk(f, u->text, &text, &out[0]);
+    for (size_t i = 0; i < u->n && err == 0; i++) {
+        err = mdg_frame_chunk(f, u->attachments[i], &binary, &out[i + 1]);
         if (err < 0)
             unref_chunks(out, i + 1);
     }
@@ -52,15 +37,15 @@ static int frame_all(const struct mdg_framing *f, struct mdg_slice text,
 
 /* On a link whose framing is its own: unit by unit. Half a packet is worse than none, so a refusal
  * behind the first unit ends the connection. */
-static int send_alone(struct mdg_sio_client *c, struct mdg_slice text,
-                      const struct mdg_slice *attachments, size_t n)
+static int send_alone(struct mdg_sio_client *c, const struct units *u)
 {
-    const struct mdg_unit_meta text_meta = {.binary = false}, binary = {.binary = true};
-    int err = mdg_link_send_unit(c->link, text, &text_meta);
+    const struct mdg_unit_meta text = {.compress = u->compress},
+                               binary = {.binary = true, .compress = u->compress};
+    int err = mdg_link_send_unit(c->link, u->text, &text);
     if (err < 0)
         return err;
-    for (size_t i = 0; i < n; i++) {
-        if (mdg_link_send_unit(c->link, attachments[i], &binary) < 0) {
+    for (size_t i = 0; i < u->n; i++) {
+        if (mdg_link_send_unit(c->link, u->attachments[i], &binary) < 0) {
             sio_client_close(c, "transport error");
             return MDG_E_CLOSED;
         }
@@ -68,17 +53,17 @@ static int send_alone(struct mdg_sio_client *c, struct mdg_slice text,
     return 0;
 }
 
-static int send_units(struct mdg_sio_client *c, struct mdg_slice text,
-                      const struct mdg_slice *attachments, size_t n)
+static int send_units(struct mdg_sio_client *c, const struct units *u)
 {
+    size_t n = u->n;
     struct mdg_chunk few[UNITS_ON_STACK], *chunks = few;
     if (!c || !c->link)
         return MDG_E_CLOSED;
     if (!c->link->framing)
-        return send_alone(c, text, attachments, n);
+        return send_alone(c, u);
     if (n + 1 > UNITS_ON_STACK && !(chunks = malloc((n + 1) * sizeof *chunks)))
         return MDG_E_NO_MEMORY;
-    int err = frame_all(c->link->framing, text, attachments, n, chunks);
+    int err = frame_all(c->link->framing, u, chunks);
     if (err == 0) {
         err = mdg_link_send(c->link, chunks, n + 1);
         if (err < 0)
@@ -131,18 +116,22 @@ int sio_send_packet(struct mdg_sio_socket *s, enum mdg_sio_type type, const uint
     uint8_t few[512];
     struct mdg_buf more;
     struct mdg_writer w;
+    struct units u = {.attachments = e->attachments, .n = e->attachment_count};
+    u.compress = e->compress;
     mdg_writer_init(&w, few, sizeof few);
     write_packet(&w, s, type, id, e, offset);
-    if (mdg_writer_fits(&w))
-        return send_units(s->client, mdg_slice(few, w.len), e->attachments, e->attachment_count);
+    if (mdg_writer_fits(&w)) {
+        u.text = mdg_slice(few, w.len);
+        return send_units(s->client, &u);
+    }
     size_t need = w.len;
     mdg_buf_init(&more, need);
     if (mdg_buf_reserve(&more, need) < 0)
         return MDG_E_NO_MEMORY;
     mdg_writer_init(&w, more.data, need);
     write_packet(&w, s, type, id, e, offset);
-    int err =
-        send_units(s->client, mdg_slice(more.data, w.len), e->attachments, e->attachment_count);
+    u.text = mdg_slice(more.data, w.len);
+    int err = send_units(s->client, &u);
     mdg_buf_fini(&more);
     return err;
 }
@@ -242,13 +231,33 @@ static int content_text(const struct shape *sh, struct mdg_buf *out)
     return err;
 }
 
-static struct mdg_slice *attachment_slices(const struct shape *sh, struct mdg_slice *few)
+/* The units of a message in memory of their own; few: room for UNITS_ON_STACK slices. */
+static int shape_units(const struct shape *sh, struct mdg_buf *text, struct mdg_slice *few,
+                       struct units *out)
 {
+    int err = content_text(sh, text);
+    if (err < 0)
+        return err;
     size_t n = attachments_of(sh);
     struct mdg_slice *slices = n > UNITS_ON_STACK ? malloc(n * sizeof *slices) : few;
-    for (size_t i = 0; slices && i < n; i++)
+    if (!slices) {
+        mdg_buf_fini(text);
+        return MDG_E_NO_MEMORY;
+    }
+    for (size_t i = 0; i < n; i++)
         slices[i] = mdg_chunk_slice(attachment_of(sh->content, i));
-    return slices;
+    *out = (struct units){.text = mdg_buf_slice(text),
+                          .attachments = slices,
+                          .n = n,
+                          .compress = sh->content->flags & MDG_MSG_COMPRESS};
+    return 0;
+}
+
+static void units_free(struct units *u, struct mdg_buf *text, const struct mdg_slice *few)
+{
+    if (u->attachments != few)
+        free((void *)(uintptr_t)u->attachments);
+    mdg_buf_fini(text);
 }
 
 static const uint64_t *offset_wanted(const struct mdg_sio_socket *s, const uint64_t *offset)
@@ -260,15 +269,12 @@ static int send_shape(struct mdg_sio_socket *s, const struct shape *sh)
 {
     struct mdg_buf text;
     struct mdg_slice few[UNITS_ON_STACK];
-    int err = content_text(sh, &text);
+    struct units u;
+    int err = shape_units(sh, &text, few, &u);
     if (err < 0)
         return err;
-    struct mdg_slice *slices = attachment_slices(sh, few);
-    err = slices ? send_units(s->client, mdg_buf_slice(&text), slices, attachments_of(sh))
-                 : MDG_E_NO_MEMORY;
-    if (slices != few)
-        free(slices);
-    mdg_buf_fini(&text);
+    err = send_units(s->client, &u);
+    units_free(&u, &text, few);
     return err;
 }
 
@@ -301,19 +307,16 @@ static int slot_of(struct mdg_sio_worker *w, const struct mdg_framing *f, bool o
 static struct mdg_encoding *encode(const struct shape *sh, const struct mdg_framing *f)
 {
     struct mdg_buf text;
-    struct mdg_slice few[UNITS_ON_STACK], *slices;
-    size_t n = attachments_of(sh);
-    if (content_text(sh, &text) < 0)
+    struct mdg_slice few[UNITS_ON_STACK];
+    struct units u;
+    if (shape_units(sh, &text, few, &u) < 0)
         return NULL;
-    struct mdg_encoding *e = mdg_encoding_new((uint16_t)(n + 1));
-    slices = attachment_slices(sh, few);
-    if (e && (!slices || frame_all(f, mdg_buf_slice(&text), slices, n, e->chunks) < 0)) {
+    struct mdg_encoding *e = mdg_encoding_new((uint16_t)(u.n + 1));
+    if (e && frame_all(f, &u, e->chunks) < 0) {
         free(e);
         e = NULL;
     }
-    if (slices != few)
-        free(slices);
-    mdg_buf_fini(&text);
+    units_free(&u, &text, few);
     return e;
 }
 

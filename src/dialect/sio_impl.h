@@ -181,6 +181,8 @@ void sio_socket_disconnect(struct mdg_sio_socket *s, const char *reason, bool ke
 void sio_socket_free(struct mdg_sio_socket *s);
 struct mdg_sio_socket *sio_client_socket(const struct mdg_sio_client *c, struct mdg_slice nsp);
 extern const struct mdg_session_ops sio_session_ops;
+/* A message that is in no room, to this socket. Who has no room for it is sent away. */
+void sio_send_direct(struct mdg_sio_socket *s, const struct mdg_msg *m);
 /* The session that a sid stands for, on whatever worker; 0: it is no sid. */
 uint64_t sio_id_of_sid(const struct mdg_sio_worker *w, struct mdg_slice sid);
 

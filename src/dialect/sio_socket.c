@@ -353,7 +353,11 @@ static void on_kick(struct mdg_session *session, int reason)
 
 static void on_direct(struct mdg_session *session, struct mdg_msg *m)
 {
-    struct mdg_sio_socket *s = sio_of_session(session);
+    sio_send_direct(sio_of_session(session), m);
+}
+
+void sio_send_direct(struct mdg_sio_socket *s, const struct mdg_msg *m)
+{
     struct mdg_sio_worker *w = s->nsp->w;
     uint64_t offset = sio_offset_of(w, m);
     if (s->state == SIO_CONNECTED && w->options->outgoing)

@@ -18,7 +18,6 @@ enum mdg_msg_kind {
 
 enum {
     MDG_MSG_VOLATILE = 1u,    /* not kept in the log, dropped for members that are behind */
-    MDG_MSG_LOCAL = 2u,       /* for this node only */
     MDG_MSG_COMPRESS = 4u,    /* worth compressing where the connection can */
     MDG_MSG_ASKED = 8u,       /* its publisher has asked those who can answer one by one: their
                                  dialect passes over it */

@@ -112,25 +112,3 @@ const struct mdg_framing *eio_framing_ws(struct mdg_eio_worker *w, const struct 
     };
     return &f->framing;
 }
-
-int eio_frame_unit(const struct mdg_framing *f, struct mdg_slice unit,
-                   const struct mdg_unit_meta *meta, struct mdg_chunk *out)
-{
-    struct mdg_writer w;
-    mdg_writer_init(&w, NULL, 0);
-    int err = mdg_frame(f, &w, unit, meta);
-    if (err < 0)
-        return err;
-    size_t room = w.len;
-    struct mdg_blob *blob = room <= UINT32_MAX ? mdg_blob_new((uint32_t)room) : NULL;
-    if (!blob)
-        return MDG_E_NO_MEMORY;
-    mdg_writer_init(&w, blob->data, room);
-    err = mdg_frame(f, &w, unit, meta);
-    if (err < 0 || w.len > room) {
-        mdg_blob_unref(blob);
-        return err < 0 ? err : MDG_E_NO_MEMORY;
-    }
-    *out = (struct mdg_chunk){blob, 0, (uint32_t)w.len};
-    return 0;
-}

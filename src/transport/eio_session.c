@@ -286,7 +286,7 @@ static int carrier_send_unit(struct mdg_link *l, struct mdg_slice unit,
         return MDG_E_CLOSED;
     if (!l->framing)
         return send_unit_alone(s, unit, meta);
-    int err = eio_frame_unit(l->framing, unit, meta, &chunk);
+    int err = mdg_frame_chunk(l->framing, unit, meta, &chunk);
     if (err < 0)
         return err;
     err = carrier_send(l, &chunk, 1);

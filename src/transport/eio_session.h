@@ -87,9 +87,6 @@ const struct mdg_framing *eio_framing_poll(unsigned version, bool base64);
 /* NULL: this WebSocket connection cannot share frames. */
 const struct mdg_framing *eio_framing_ws(struct mdg_eio_worker *w, const struct mdg_framing *below,
                                          unsigned version);
-/* One unit as one chunk. MDG_E_NO_MEMORY. */
-int eio_frame_unit(const struct mdg_framing *f, struct mdg_slice unit,
-                   const struct mdg_unit_meta *meta, struct mdg_chunk *out) MDG_NODISCARD;
 
 /* eio_session.c */
 int eio_session_new(struct mdg_eio_worker *w, unsigned version, bool base64,

@@ -676,6 +676,27 @@ static void a_failed_probe_leaves_polling_alive(void **state)
     assert_int_equal(f->closes, 0);
 }
 
+static void the_heartbeat_pauses_while_a_client_upgrades(void **state)
+{
+    struct fixture *f = *state;
+    char q[160], wq[160];
+    f->options.ping_interval_ms = 30;
+    f->options.ping_timeout_ms = 30;
+    open_polling(f, "4", q);
+    snprintf(wq, sizeof wq, "EIO=4&transport=websocket&sid=%s", strstr(q, "sid=") + 4);
+    ws_open(f, 1, wq);
+    ws_text(f, 1, "2probe");
+    assert_string_equal(ws_seen(f, 1), "3probe ");
+    uint64_t until =
+        mdg_loop_now_ms(f->net.loop) + 200; /* three times as long as it may be silent */
+    TEST_NET_UNTIL(&f->net, mdg_loop_now_ms(f->net.loop) > until);
+    assert_int_equal(f->closes, 0);
+    ws_text(f, 1, "5");
+    TEST_NET_UNTIL(&f->net, has(ws_seen(f, 1), " 2 ")); /* and goes on afterwards */
+    TEST_NET_UNTIL(&f->net, f->closes == 1);
+    assert_string_equal(f->reason, "ping timeout");
+}
+
 static void a_websocket_get_without_upgrade_takes_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -757,6 +778,7 @@ int main(void)
         TEST(websocket_alone_needs_no_polling),
         TEST(an_upgrade_carries_the_queue_over),
         TEST(a_failed_probe_leaves_polling_alive),
+        TEST(the_heartbeat_pauses_while_a_client_upgrades),
         TEST(a_websocket_get_without_upgrade_takes_nothing),
         TEST(a_handshake_may_wait_and_may_vanish_meanwhile),
         TEST(sessions_are_bounded_and_unclaimed_ones_expire),

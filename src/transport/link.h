@@ -46,6 +46,10 @@ struct mdg_framing {
 int mdg_frame(const struct mdg_framing *f, struct mdg_writer *w, struct mdg_slice unit,
               const struct mdg_unit_meta *meta) MDG_NODISCARD;
 
+/* The same as a chunk of its own. MDG_E_NO_MEMORY. */
+int mdg_frame_chunk(const struct mdg_framing *f, struct mdg_slice unit,
+                    const struct mdg_unit_meta *meta, struct mdg_chunk *out) MDG_NODISCARD;
+
 /* Why a link ends: WebSocket close codes (RFC 6455 7.4) serve as the common tongue; carriers
  * without codes close as their protocol does. */
 enum mdg_close_code {

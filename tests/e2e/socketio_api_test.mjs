@@ -122,6 +122,20 @@ test("the reason of a disconnection, with the rooms still there", async (t) => {
   assert.deepEqual(reasons, [["client namespace disconnect", true], ["transport close", true]]);
 });
 
+test("who is lost without a goodbye is missed after the heartbeat", async (t) => {
+  const target = await startTarget(t, "target_sio_rooms", ["--ping-interval", "200", "--ping-timeout", "200"]);
+  const watch = await connect(t, target);
+  await watch.emitWithAck("join", "watch");
+  const gone = new Promise((done) => watch.once("gone", (reason) => done(reason)));
+  const ws = new WebSocket(`${target.ws}/socket.io/?EIO=4&transport=websocket`);
+  t.after(() => ws.terminate());
+  await new Promise((done) => ws.once("message", done));
+  ws.send("40");
+  await new Promise((done) => ws.once("message", done));
+  ws.pause(); // it reads no ping, and its end of the line stays open
+  assert.equal(await gone, "ping timeout");
+});
+
 test("a dynamic namespace is made when somebody comes", async (t) => {
   const target = await start(t);
   const a = await connect(t, target, { nsp: "/dynamic-1" });

@@ -8,6 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A handler of an event, and what keeps the compiler quiet about what it does not use. */
+#define HANDLER(fn)                                                                                \
+    static void fn(struct madang_sio *io, madang_socket socket, const struct madang_event *event,  \
+                   void *arg)
+#define UNUSED                                                                                     \
+    (void)io;                                                                                      \
+    (void)socket;                                                                                  \
+    (void)event;                                                                                   \
+    (void)arg
+
 struct target_options {
     const char *port, *workers, *store, *state;
     struct madang_sio_options sio;
@@ -21,7 +31,8 @@ static inline void target_stop(const char *what, const char *why)
 }
 
 /* --port P [--workers N] [--ping-interval MS] [--ping-timeout MS] [--max-payload N] [--greet]
- * [--store FILE --state FOLDER] */
+ * [--store FILE --state FOLDER] [--cookie NAME] [--transports polling|websocket]
+ * [--upgrades 0|1] [--eio3 0|1] */
 static inline void target_parse(int argc, char **argv, struct target_options *o)
 {
     o->port = "0";
@@ -51,6 +62,14 @@ static inline void target_parse(int argc, char **argv, struct target_options *o)
             o->sio.max_payload = strtoull(value, NULL, 10);
         else if (strcmp(argv[i], "--upgrade-timeout") == 0)
             o->sio.upgrade_timeout_ms = (uint32_t)strtoul(value, NULL, 10);
+        else if (strcmp(argv[i], "--cookie") == 0)
+            o->sio.cookie = value;
+        else if (strcmp(argv[i], "--transports") == 0)
+            o->sio.polling = !(o->sio.websocket = strcmp(value, "websocket") == 0);
+        else if (strcmp(argv[i], "--upgrades") == 0)
+            o->sio.allow_upgrades = value[0] == '1';
+        else if (strcmp(argv[i], "--eio3") == 0)
+            o->sio.allow_eio3 = value[0] == '1';
         else if (strcmp(argv[i], "--connect-timeout") == 0)
             o->sio.connect_timeout_ms = (uint32_t)strtoul(value, NULL, 10);
         else
@@ -101,6 +120,14 @@ static inline int target_run(struct madang *server)
         fprintf(stderr, "%s\n", madang_error_text(server));
     madang_free(server);
     return err < 0;
+}
+
+static inline struct madang_sio_namespace *target_of(struct madang_sio *io, const char *name)
+{
+    struct madang_sio_namespace *ns = madang_sio_of(io, name);
+    if (!ns)
+        target_stop(name, "out of memory");
+    return ns;
 }
 
 static inline void target_must(int err)

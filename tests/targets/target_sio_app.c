@@ -23,15 +23,6 @@ static void answer(struct madang_sio *io, const struct madang_event *event, cons
     (void)!madang_ack(io, event->ack, &(struct madang_emit){.args = args});
 }
 
-#define HANDLER(fn)                                                                                \
-    static void fn(struct madang_sio *io, madang_socket socket, const struct madang_event *event,  \
-                   void *arg)
-#define UNUSED                                                                                     \
-    (void)io;                                                                                      \
-    (void)socket;                                                                                  \
-    (void)event;                                                                                   \
-    (void)arg
-
 HANDLER(on_hi)
 {
     UNUSED;
@@ -340,14 +331,6 @@ static const struct {
     {"getId", on_get_id},
 };
 
-static struct madang_sio_namespace *of(struct madang_sio *io, const char *name)
-{
-    struct madang_sio_namespace *ns = madang_sio_of(io, name);
-    if (!ns)
-        target_stop(name, "out of memory");
-    return ns;
-}
-
 int main(int argc, char **argv)
 {
     static const char *const plain[] = {"/foo", "/valid", "/asd", "/timeout_socket"};
@@ -361,13 +344,13 @@ int main(int argc, char **argv)
     target_parse(argc, argv, &o);
     struct madang *server = target_server(&o);
     target_must(madang_sio_new(server, "/socket.io", &o.sio, &io));
-    struct madang_sio_namespace *main_ns = of(io, "/");
+    struct madang_sio_namespace *main_ns = target_of(io, "/");
     target_must(madang_sio_use(main_ns, refuse_fail, NULL));
     for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++)
         target_must(madang_sio_on(main_ns, handlers[i].name, handlers[i].fn, NULL));
     for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++)
-        target_must(madang_sio_on(of(io, plain[i]), "getId", on_get_id, NULL));
-    target_must(madang_sio_on_connection(of(io, "/abc"), emit_handshake, NULL));
-    target_must(madang_sio_use(of(io, "/no"), refuse_all, NULL));
+        target_must(madang_sio_on(target_of(io, plain[i]), "getId", on_get_id, NULL));
+    target_must(madang_sio_on_connection(target_of(io, "/abc"), emit_handshake, NULL));
+    target_must(madang_sio_use(target_of(io, "/no"), refuse_all, NULL));
     return target_run(server);
 }

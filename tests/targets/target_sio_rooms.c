@@ -2,15 +2,6 @@
  * of the public interface with what its arguments say; the answer is its acknowledgement. */
 #include "tests/targets/target.h"
 
-#define HANDLER(fn)                                                                                \
-    static void fn(struct madang_sio *io, madang_socket socket, const struct madang_event *event,  \
-                   void *arg)
-#define UNUSED                                                                                     \
-    (void)io;                                                                                      \
-    (void)socket;                                                                                  \
-    (void)event;                                                                                   \
-    (void)arg
-
 enum { ARGS_MAX = 8192, ROOMS_MAX = 8, NAME_MAX_ = 128 };
 
 static void answer(struct madang_sio *io, struct madang_ack ack, const char *args)
@@ -267,9 +258,7 @@ int main(int argc, char **argv)
     target_must(madang_sio_new(server, "/socket.io", &o.sio, &io));
     target_must(madang_ws(server, "/red", &red, NULL));
     for (size_t n = 0; n < 2; n++) {
-        struct madang_sio_namespace *ns = madang_sio_of(io, names[n]);
-        if (!ns)
-            target_stop("target", "out of memory");
+        struct madang_sio_namespace *ns = target_of(io, names[n]);
         target_must(madang_sio_on_disconnect(ns, on_disconnect, NULL));
         for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++)
             target_must(madang_sio_on(ns, handlers[i].name, handlers[i].fn, NULL));

@@ -87,9 +87,7 @@ int main(int argc, char **argv)
     struct madang *server = target_server(&o);
     target_must(madang_sio_new(server, "/socket.io", &o.sio, &io));
     for (int i = 0; i < 2; i++) {
-        struct madang_sio_namespace *ns = madang_sio_of(io, names[i]);
-        if (!ns)
-            target_stop("target", "out of memory");
+        struct madang_sio_namespace *ns = target_of(io, names[i]);
         target_must(madang_sio_on_connection(ns, on_connection, NULL));
         target_must(madang_sio_on(ns, "message", on_message, NULL));
         target_must(madang_sio_on(ns, "message-with-ack", on_message_with_ack, NULL));

@@ -10,6 +10,7 @@ import { sleep, test, until } from "./lib/harness.mjs";
 import { startTarget } from "./lib/targets.mjs";
 
 const TEXT = randomBytes(12_000).toString("base64"); // which compression does not make small
+const PATIENT = ["--ws-close-timeout-s", "60"]; // who does not read cannot see the close before he does
 const COUNT = 2500; // 40 MB for each member of the room
 const MORE_MAX_KIB = 30_000; // the room's log is 4 MiB, a queue 1 MiB; two workers have two logs
 
@@ -75,7 +76,7 @@ async function floodBeside(server, fast) {
 }
 
 test("who stops reading a WebSocket costs little, and is told that he was too slow", { timeout: 60 }, async (t) => {
-  const server = await t.server();
+  const server = await t.server({ args: PATIENT });
   const slow = await webSocketMember(t, server.url);
   const fast = await fastClient(t, server.url, ["websocket"]);
   slow.ws.pause();
@@ -88,7 +89,7 @@ test("who stops reading a WebSocket costs little, and is told that he was too sl
 });
 
 test("who stops polling costs little, gets what waited, and then the end", { timeout: 60 }, async (t) => {
-  const server = await t.server();
+  const server = await t.server({ args: PATIENT });
   const slow = await pollingMember(t, server.url);
   const fast = await fastClient(t, server.url, ["websocket"]);
   await floodBeside(server, fast);
@@ -106,7 +107,7 @@ test("who stops polling costs little, gets what waited, and then the end", { tim
 });
 
 test("the published client learns from its disconnect why it was sent away", { timeout: 60 }, async (t) => {
-  const server = await t.server();
+  const server = await t.server({ args: PATIENT });
   const socket = io(server.url, { forceNew: true, transports: ["websocket"], reconnectionDelay: 50 });
   t.after(() => socket.close());
   await new Promise((done) => socket.once("connect", done));

@@ -203,7 +203,10 @@ for (const signal of ["SIGTERM", "SIGKILL"]) {
       await b.emitWithAck("emit", order);
       await sleep(20);
     }
-    await sleep(100); // what is private is written behind the acknowledgement
+    await sleep(100); // what is private is written behind the acknowledgement,
+    await b.emitWithAck("join", "disk"); // and a room's message is delivered when all before it is on disk
+    await b.emitWithAck("emit", { to: ["disk"], args: ["safe"] });
+    await until("it is on disk", () => first(b).includes("safe"));
     await before.stop(signal);
     await startTarget(t, "target_sio_rooms", [...args, "--port", String(before.port)]);
     a.io.reconnection(true);

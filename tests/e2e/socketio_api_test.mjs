@@ -199,8 +199,11 @@ for (const signal of ["SIGTERM", "SIGKILL"]) {
       { args: ["everyone"] },
       { to: [id], args: ["private 3"] },
     ];
+    await b.emitWithAck("join", "red"); // it hears what is for red: then it has its place among the private ones
     for (const order of orders) {
       await b.emitWithAck("emit", order);
+      const heard = !order.volatile && !order.to?.includes(id);
+      await until("it is delivered", () => !heard || first(b).includes(order.args[0]));
       await sleep(20);
     }
     await sleep(100); // what is private is written behind the acknowledgement,

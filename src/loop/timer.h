@@ -40,6 +40,12 @@ static inline bool mdg_timer_running(const struct mdg_timer *t)
     return t->prev != NULL;
 }
 
+/* The loop time at which it runs, or ran last. */
+static inline uint64_t mdg_timer_due_ms(const struct mdg_timer *t)
+{
+    return t->due_ms;
+}
+
 /* The heap itself. */
 void mdg_timers_insert(struct mdg_timers *h, struct mdg_timer *t);
 void mdg_timers_remove(struct mdg_timers *h, struct mdg_timer *t);

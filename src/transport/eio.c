@@ -244,6 +244,10 @@ static void with_sid(struct mdg_eio_worker *w, struct mdg_exchange *x, struct md
     struct mdg_slice none = {NULL, 0}, subprotocol;
     struct mdg_eio_session *s = mdg_map_get(&w->sessions, sid);
     enum mdg_http_method method = mdg_exchange_method(x);
+    if (s && eio_session_is_late(s)) {
+        eio_session_end(s, MDG_CLOSE_ABNORMAL, "ping timeout");
+        s = NULL;
+    }
     if (!s) {
         eio_refuse(w, x, MDG_EIO_UNKNOWN_SID, none);
     } else if (upgrade) {

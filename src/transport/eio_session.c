@@ -181,9 +181,18 @@ void eio_session_packet(struct mdg_eio_session *s, const struct mdg_eio_packet *
     }
 }
 
+bool eio_session_is_late(const struct mdg_eio_session *s)
+{
+    return s->state == EIO_OPEN && !s->probe && (s->version == 3 || s->ping_sent) &&
+           mdg_timer_running(&s->timer) &&
+           mdg_timer_due_ms(&s->timer) <= mdg_loop_now_ms(s->w->loop);
+}
+
 static void heartbeat(struct mdg_eio_session *s)
 {
     const struct mdg_eio_options *o = s->w->options;
+    uint64_t late_ms =
+        mdg_loop_now_ms(s->w->loop) - mdg_timer_due_ms(&s->timer); /* the client counts too */
     if (s->probe) { /* it pauses during an upgrade: the client is busy changing horses */
         mdg_timer_start(s->w->loop, &s->timer, o->ping_timeout_ms);
         return;
@@ -197,7 +206,9 @@ static void heartbeat(struct mdg_eio_session *s)
         eio_session_end(s, MDG_CLOSE_INTERNAL, "transport error");
         return;
     }
-    mdg_timer_start(s->w->loop, &s->timer, o->ping_timeout_ms);
+    mdg_timer_start(s->w->loop, &s->timer,
+                    late_ms < o->ping_timeout_ms / 2 ? o->ping_timeout_ms - late_ms
+                                                     : o->ping_timeout_ms);
 }
 
 static void on_timer(struct mdg_timer *t, void *arg)

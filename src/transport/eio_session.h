@@ -93,6 +93,9 @@ int eio_session_new(struct mdg_eio_worker *w, unsigned version, bool base64,
                     struct mdg_eio_session **out) MDG_NODISCARD;
 /* The handshake's answer was sent: the heartbeat begins. */
 void eio_session_start(struct mdg_eio_session *s);
+/* Its heartbeat is over due: descriptors are served before timers, and a request that comes in the
+ * same turn must not find it alive. */
+bool eio_session_is_late(const struct mdg_eio_session *s);
 /* Ends it: transports are let go now, on_close follows within the turn. */
 void eio_session_end(struct mdg_eio_session *s, int code, const char *reason);
 /* Without waiting for the end of the turn. */

@@ -524,6 +524,22 @@ static void the_server_pings_in_protocol_4(void **state)
     TEST_NET_UNTIL(&f->net, f->closes == 2);
 }
 
+/* Descriptors are served before timers: what comes in the turn in which the heartbeat is over must
+ * not find the session alive. */
+static void a_request_behind_the_last_heartbeat_finds_nothing(void **state)
+{
+    struct fixture *f = *state;
+    char q[160];
+    f->options.ping_interval_ms = 30;
+    f->options.ping_timeout_ms = 40;
+    open_polling(f, "4", q);
+    uint64_t until = mdg_loop_now_ms(f->net.loop) + 35;
+    TEST_NET_UNTIL(&f->net, mdg_loop_now_ms(f->net.loop) > until);
+    usleep(60000);
+    assert_string_equal(get(f, 0, q, 400), "{\"code\":1,\"message\":\"Session ID unknown\"}");
+    assert_string_equal(f->reason, "ping timeout");
+}
+
 static void the_client_pings_in_protocol_3(void **state)
 {
     struct fixture *f = *state;
@@ -772,6 +788,7 @@ int main(void)
         TEST(a_vanished_poll_ends_the_session),
         TEST(closing_from_either_side_answers_the_poll),
         TEST(the_server_pings_in_protocol_4),
+        TEST(a_request_behind_the_last_heartbeat_finds_nothing),
         TEST(the_client_pings_in_protocol_3),
         TEST(protocol_3_payloads_come_in_both_forms),
         TEST(jsonp_wraps_both_ways),

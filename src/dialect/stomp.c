@@ -93,7 +93,7 @@ static void on_writable(struct mdg_link *l)
         if (send_now(c, mdg_buf_slice(&c->control)) == MDG_E_FULL)
             return;
         mdg_buf_fini(&c->control);
-        l->carrier->pause(l, false);
+        l->carrier->pause(l, c->hold != NULL);
         if (c->close_code)
             mdg_link_close(l, c->close_code, mdg_slice(NULL, 0));
     }
@@ -206,6 +206,8 @@ static void decode(struct mdg_stomp *c, struct mdg_input *in)
     struct mdg_stomp_limits early = c->server->config->limits;
     early.body_bytes_max = mdg_min_size(early.body_bytes_max, EARLY_BODY_BYTES);
     while (c->phase == MDG_STOMP_WAITS || c->phase == MDG_STOMP_READY) {
+        if (c->hold)
+            return;
         const struct mdg_stomp_limits *limits =
             c->phase == MDG_STOMP_WAITS ? &early : &c->server->config->limits;
         int n = mdg_stomp_dec_next(&c->dec, limits, in, &f);
@@ -220,19 +222,47 @@ static void decode(struct mdg_stomp *c, struct mdg_input *in)
     in->len = 0; /* after DISCONNECT or an error nothing more is read */
 }
 
-/* Bytes behind an incomplete frame: it is decoded from our own buffer. */
-static int append_and_decode(struct mdg_stomp *c, struct mdg_slice piece)
+static void decode_kept(struct mdg_stomp *c)
 {
-    int err = mdg_buf_append(&c->in, piece);
-    if (err < 0)
-        return err;
     struct mdg_input in = {c->in.data, c->in.len};
     decode(c, &in);
     if (in.len == 0)
         mdg_buf_fini(&c->in); /* an idle connection holds no buffer */
     else if (in.len < c->in.len)
         mdg_buf_consume(&c->in, c->in.len - in.len);
-    return 0;
+}
+
+/* Bytes behind an incomplete frame: it is decoded from our own buffer. */
+static int append_and_decode(struct mdg_stomp *c, struct mdg_slice piece)
+{
+    int err = mdg_buf_append(&c->in, piece);
+    if (err == 0)
+        decode_kept(c);
+    return err;
+}
+
+static void go_on(struct mdg_timer *t, void *arg)
+{
+    struct mdg_stomp *c = arg;
+    (void)t;
+    decode_kept(c);
+    if (!c->hold && c->control.len == 0 && c->phase != MDG_STOMP_FINISHED)
+        c->link->carrier->pause(c->link, false);
+}
+
+void mdg_stomp_hold(struct mdg_stomp *c, struct mdg_stomp_pending *p)
+{
+    c->hold = p;
+    c->link->carrier->pause(c->link, true);
+}
+
+/* Not at once: whoever tells of the end is in the middle of something. */
+void mdg_stomp_release(struct mdg_stomp *c, const struct mdg_stomp_pending *p)
+{
+    if (c->hold != p || c->phase == MDG_STOMP_FINISHED)
+        return;
+    c->hold = NULL;
+    mdg_timer_start(c->server->loop, &c->timer_hold, 0);
 }
 
 static int on_input(struct mdg_link *l, struct mdg_input in, bool binary)
@@ -256,6 +286,7 @@ static int on_input(struct mdg_link *l, struct mdg_input in, bool binary)
 void mdg_stomp_free(struct mdg_stomp *c)
 {
     mdg_stomp_stop_timers(c);
+    mdg_timer_stop(c->server->loop, &c->timer_hold);
     mdg_stomp_drop_txs(c);
     mdg_stomp_drop_pendings(c);
     mdg_stomp_drop_subs(c);
@@ -267,6 +298,7 @@ void mdg_stomp_free(struct mdg_stomp *c)
     c->server->count--;
     mdg_buf_fini(&c->in);
     mdg_buf_fini(&c->control);
+    free(c->late);
     free(c->client_id);
     free(c->hs_bytes);
     free(c);
@@ -314,6 +346,7 @@ int mdg_stomp_new(struct mdg_stomp_server *server, const struct mdg_handshake *h
     mdg_buf_init(&c->in, (size_t)server->config->limits.header_bytes_max +
                              (size_t)server->config->limits.body_bytes_max + PIECE_BYTES + 2);
     mdg_buf_init(&c->control, CONTROL_BYTES_MAX);
+    mdg_timer_init(&c->timer_hold, go_on, c);
     mdg_list_init(&c->subs);
     mdg_list_init(&c->ended);
     mdg_list_init(&c->txs);

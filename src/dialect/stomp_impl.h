@@ -73,7 +73,9 @@ struct mdg_stomp {
     struct mdg_link *link;
     struct mdg_list in_server;
     struct mdg_stomp_dec dec;
-    struct mdg_buf in;      /* an incomplete frame */
+    struct mdg_buf in;      /* an incomplete frame, or what waits behind `hold` */
+    struct mdg_stomp_pending *hold; /* no frame is taken before it is done; NULL: none */
+    struct mdg_stomp_late *late;    /* a SUBSCRIBE that waits for what came before it; or NULL */
     struct mdg_buf control; /* answers that wait for the link */
     uint16_t close_code;    /* close once they have gone out; 0: no */
     uint8_t phase;          /* enum mdg_stomp_phase */
@@ -88,6 +90,7 @@ struct mdg_stomp {
     struct mdg_principal *who;
     struct mdg_queue_waiter waiter;
     struct mdg_timer timer_in, timer_out; /* timer_in is the connect timeout at first */
+    struct mdg_timer timer_hold;          /* goes on after a hold, from the loop */
     uint32_t beat_in_ms, beat_out_ms;     /* 0: none */
     uint64_t next_sub;
     uint8_t session_id[16]; /* hex */
@@ -103,6 +106,12 @@ void mdg_stomp_fail(struct mdg_stomp *c, const struct mdg_stomp_frame *f, const 
                     const char *fmt, ...) MDG_PRINTF(4, 5);
 /* The same for an error code of the hub or the queues. */
 void mdg_stomp_fail_code(struct mdg_stomp *c, const struct mdg_stomp_frame *f, int err);
+/* A frame changes what a durable subscription collects, on the worker of its queue, while rooms have
+ * an order of their own: the frames behind it wait until p is done. */
+void mdg_stomp_hold(struct mdg_stomp *c, struct mdg_stomp_pending *p);
+void mdg_stomp_release(struct mdg_stomp *c, const struct mdg_stomp_pending *p);
+/* stomp_subs.c: a frame is done; perhaps the late SUBSCRIBE was waiting for it. */
+void mdg_stomp_start_late(struct mdg_stomp *c);
 /* Sends an answer. */
 void mdg_stomp_say(struct mdg_stomp *c, struct mdg_slice frame);
 /* Closes once the answers have gone out. */

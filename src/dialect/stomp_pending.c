@@ -77,9 +77,11 @@ static void finish(struct mdg_stomp_pending *p)
     }
     mdg_list_remove(&p->in_conn);
     c->pending_count--;
+    mdg_stomp_release(c, p);
     free(p);
     if (whole)
         mdg_stomp_pend_done(whole, err);
+    mdg_stomp_start_late(c);
     leave_if_last(c);
 }
 

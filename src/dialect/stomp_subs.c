@@ -200,20 +200,53 @@ static void free_sub(struct mdg_stomp_sub *s)
     free(s);
 }
 
-static int join_queue(struct mdg_stomp_sub *s, const struct wish *w, struct mdg_stomp_pending *p)
+static int consume(struct mdg_stomp_sub *s, bool auto_delete, struct mdg_stomp_pending *p)
 {
     struct mdg_stomp *c = s->conn;
-    uint64_t cookie = (uint64_t)(uintptr_t)p;
-    unsigned flags = w->auto_delete ? MDG_QUEUE_AUTO_DELETE : 0;
-    uint32_t prefetch = s->ack == MDG_STOMP_AUTO ? c->server->config->prefetch_auto : s->prefetch;
-    if (s->durable) {
-        int err = mdg_queue_bind(c->server->queues, w->key, w->dest.name, &c->waiter, cookie);
-        if (err < 0)
-            return err;
+    return mdg_queue_subscribe(
+        c->server->queues, &s->queue_sub, mdg_stomp_sub_key(s),
+        s->ack == MDG_STOMP_AUTO ? c->server->config->prefetch_auto : s->prefetch,
+        auto_delete ? MDG_QUEUE_AUTO_DELETE : 0, &c->waiter, (uint64_t)(uintptr_t)p);
+}
+
+/* A durable subscription begins on the worker of its queue, what was sent before it may still be on
+ * its way to the worker of the room, or to the disk: it begins when that has arrived. */
+struct mdg_stomp_late {
+    struct mdg_stomp_sub *sub;
+    struct mdg_stomp_pending *pending;
+    uint32_t room_len;
+    uint8_t room[];
+};
+
+static int put_off(struct mdg_stomp_sub *s, struct mdg_slice room, struct mdg_stomp_pending *p)
+{
+    struct mdg_stomp_late *late = malloc(sizeof *late + room.len);
+    if (!late)
+        return MDG_E_NO_MEMORY;
+    *late = (struct mdg_stomp_late){s, p, (uint32_t)room.len};
+    memcpy(late->room, room.data, room.len);
+    assert(!s->conn->late); /* the frames behind it are held */
+    s->conn->late = late;
+    return 0;
+}
+
+void mdg_stomp_start_late(struct mdg_stomp *c)
+{
+    struct mdg_stomp_late *late = c->late;
+    if (!late || c->pending_count > 1 || c->phase == MDG_STOMP_FINISHED)
+        return;
+    c->late = NULL;
+    struct mdg_stomp_pending *p = late->pending;
+    int err =
+        mdg_queue_bind(c->server->queues, mdg_stomp_sub_key(late->sub),
+                       mdg_slice(late->room, late->room_len), &c->waiter, (uint64_t)(uintptr_t)p);
+    if (err == 0) {
         mdg_stomp_pend_more(p);
+        err = consume(late->sub, false, p);
     }
-    return mdg_queue_subscribe(c->server->queues, &s->queue_sub, w->key, prefetch, flags,
-                               &c->waiter, cookie);
+    free(late);
+    if (err < 0)
+        mdg_stomp_pend_done(p, err); /* which ends the connection */
 }
 
 /* "epoch" and "seq" of the last message that was seen, or "history" with a number: what rooms offer
@@ -258,14 +291,20 @@ void mdg_stomp_on_subscribe(struct mdg_stomp *c, const struct mdg_stomp_frame *f
     struct mdg_stomp_pending *p = mdg_stomp_pend(c, f);
     if (!p)
         return;
+    if (w.durable)
+        mdg_stomp_hold(c, p);
     struct mdg_stomp_sub *s = new_sub(c, &w);
     int err = MDG_E_NO_MEMORY;
     if (s)
-        err = s->is_queue ? join_queue(s, &w, p) : join_topic(s, f, &w, p);
+        err = s->durable    ? put_off(s, w.dest.name, p)
+              : s->is_queue ? consume(s, w.auto_delete, p)
+                            : join_topic(s, f, &w, p);
     if (err < 0) {
         if (s)
             free_sub(s);
         mdg_stomp_pend_done(p, err);
+    } else if (w.durable) {
+        mdg_stomp_start_late(c);
     }
 }
 
@@ -282,7 +321,7 @@ int mdg_stomp_subscribe_reply(struct mdg_stomp *c, struct mdg_slice destination,
         return MDG_E_TOO_BIG;
     struct mdg_stomp_pending *p = mdg_stomp_pend(c, &nothing);
     struct mdg_stomp_sub *s = p ? new_sub(c, &w) : NULL;
-    int err = s ? join_queue(s, &w, p) : MDG_E_NO_MEMORY;
+    int err = s ? consume(s, true, p) : MDG_E_NO_MEMORY;
     if (err < 0 && s)
         free_sub(s);
     if (err < 0 && p)
@@ -308,6 +347,7 @@ static void give_up_durable(struct mdg_stomp *c, const struct mdg_stomp_frame *f
     struct mdg_stomp_pending *p = durable_key(c, f, dest, &key) ? mdg_stomp_pend(c, f) : NULL;
     if (!p)
         return;
+    mdg_stomp_hold(c, p);
     int err = mdg_queue_delete(c->server->queues, mdg_slice(room, key.len), &c->waiter,
                                (uint64_t)(uintptr_t)p);
     if (err < 0)
@@ -355,6 +395,7 @@ void mdg_stomp_on_unsubscribe(struct mdg_stomp *c, const struct mdg_stomp_frame 
     int err = 0;
     if (s->durable && says_durable(f)) {
         mdg_stomp_pend_more(p);
+        mdg_stomp_hold(c, p);
         err = mdg_queue_delete(c->server->queues, mdg_stomp_sub_key(s), &c->waiter,
                                (uint64_t)(uintptr_t)p);
         if (err < 0)

@@ -1,6 +1,7 @@
 /* The STOMP broker, one conversation a test. Both sides are written with ^ for the NUL at the end
  * of a frame; what a connection was sent is compared after session ids were replaced by SID. */
 #include "dialect/stomp.h"
+#include "hub/durable.h"
 #include "loop/loop.h"
 #include "tests/support/torture.h"
 #include "tests/support/unit.h"
@@ -141,6 +142,13 @@ static void turn(struct world *w)
         while (mdg_queues_turn(w->queues))
             ;
     }
+}
+
+/* What waits for the loop goes on. */
+static void go_round(struct world *w)
+{
+    assert_true(mdg_loop_step(w->loop, 0) >= 0);
+    turn(w);
 }
 
 static void open_client(struct world *w, struct client *c)
@@ -750,6 +758,41 @@ static void a_user_queue_belongs_to_the_user(void **state)
     stop(&w);
 }
 
+/* The room has its order, the subscription's queue another: in these turns the room's comes first.
+ */
+static void a_durable_subscription_collects_from_its_frame_on_and_no_longer(void **state)
+{
+    static const uint64_t seed[2] = {7, 8};
+    (void)state;
+    struct world w;
+    struct client a;
+    struct mdg_durables *durables;
+    start(&w);
+    assert_int_equal(mdg_durables_new(w.hub, w.queues, seed, &durables), 0);
+    open_connected(&w, &a, "1.2");
+    say(&a, "SUBSCRIBE\nid:d\ndurable:true\ndestination:/topic/t\nreceipt:s\n\n^"
+            "SEND\ndestination:/topic/t\n\nwanted^");
+    assert_true(a.paused); /* what comes behind waits in the socket */
+    assert_null(strstr(a.out, "wanted"));
+    go_round(&w);
+    assert_false(a.paused);
+    assert_non_null(strstr(a.out, "receipt-id:s"));
+    assert_non_null(strstr(a.out, "wanted"));
+    a.out_len = 0;
+    say(&a, "UNSUBSCRIBE\nid:d\ndurable:true\n\n^SEND\ndestination:/topic/t\n\nunwanted^"
+            "SUBSCRIBE\nid:d\ndurable:true\ndestination:/topic/t\nreceipt:again\n\n^"
+            "SEND\ndestination:/topic/t\n\nlast^");
+    for (int i = 0; i < 3; i++)
+        go_round(&w);
+    assert_false(a.paused);
+    assert_null(strstr(a.out, "unwanted"));
+    assert_non_null(strstr(a.out, "receipt-id:again"));
+    assert_non_null(strstr(a.out, "last"));
+    drop(&a);
+    mdg_durables_free(durables);
+    stop(&w);
+}
+
 static void a_full_link_delays_messages_and_loses_none(void **state)
 {
     (void)state;
@@ -966,6 +1009,7 @@ int main(void)
         cmocka_unit_test(disconnect_is_answered_last),
         cmocka_unit_test(a_reply_to_temporary_queue_is_reached_by_its_public_name),
         cmocka_unit_test(a_user_queue_belongs_to_the_user),
+        cmocka_unit_test(a_durable_subscription_collects_from_its_frame_on_and_no_longer),
         cmocka_unit_test(a_full_link_delays_messages_and_loses_none),
         cmocka_unit_test(heartbeats_are_sent_and_missed_ones_end_the_connection),
         cmocka_unit_test(in_1_0_beats_are_sent_and_not_demanded),

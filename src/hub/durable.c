@@ -33,6 +33,7 @@ static void joined(struct mdg_member *m, int err, const struct mdg_joined *info)
     (void)info;
     if (err < 0)
         b->member = NULL; /* out of memory: messages are lost until the binding is made again */
+    mdg_queues_bound(b->all->queues, queue_of(b), err);
 }
 
 static int deliver(struct mdg_member *m, struct mdg_msg *const *msgs, size_t n)
@@ -78,25 +79,33 @@ static void free_binding(struct binding *b)
     free(b);
 }
 
-static int bound(void *arg, struct mdg_slice queue, struct mdg_slice source)
+static struct binding *new_binding(struct mdg_durables *d, struct mdg_slice queue)
 {
-    struct mdg_durables *d = arg;
     struct binding *b = calloc(1, sizeof *b + queue.len);
     if (!b)
-        return MDG_E_NO_MEMORY;
+        return NULL;
     b->all = d;
     b->queue_len = (uint32_t)queue.len;
     memcpy(b->queue, queue.data, queue.len);
     mdg_session_init(&b->session, d->hub, &ops, d->who);
+    if (mdg_map_put(&d->bindings, queue_of(b), b) == 0)
+        return b;
+    free_binding(b);
+    return NULL;
+}
+
+static int bound(void *arg, struct mdg_slice queue, struct mdg_slice source)
+{
+    struct mdg_durables *d = arg;
+    struct binding *b = mdg_map_get(&d->bindings, queue); /* whose join failed */
+    if (!b)
+        b = new_binding(d, queue);
+    if (!b)
+        return MDG_E_NO_MEMORY;
     struct mdg_join_options options = {.hidden = true, .cookie = b};
-    int err = mdg_pattern_is(source)
-                  ? mdg_hub_join_pattern(d->hub, &b->session, source, &options, &b->member)
-                  : mdg_hub_join(d->hub, &b->session, source, &options, &b->member);
-    if (err == 0)
-        err = mdg_map_put(&d->bindings, queue_of(b), b);
-    if (err < 0)
-        free_binding(b);
-    return err;
+    return mdg_pattern_is(source)
+               ? mdg_hub_join_pattern(d->hub, &b->session, source, &options, &b->member)
+               : mdg_hub_join(d->hub, &b->session, source, &options, &b->member);
 }
 
 static void unbound(void *arg, struct mdg_slice queue)

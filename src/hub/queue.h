@@ -128,14 +128,17 @@ int mdg_queue_delete(struct mdg_queues *q, struct mdg_slice queue, struct mdg_qu
 void mdg_queue_waiter_fini(struct mdg_queue_waiter *waiter);
 
 /* Durable subscriptions: the owner of the queue is told to collect what is published to `source`.
- * bound is called on the owner's worker, once for each new binding and after a restart; unbound
- * when the queue is deleted. */
+ * bound is called on the owner's worker, once for each new binding and after a restart; unless it
+ * returns an error, mdg_queues_bound follows, later, and only then is mdg_queue_bind answered: what
+ * is published behind the answer is collected. unbound: when the queue is deleted. */
 struct mdg_queue_binder {
     int (*bound)(void *arg, struct mdg_slice queue, struct mdg_slice source);
     void (*unbound)(void *arg, struct mdg_slice queue);
     void *arg;
 };
 void mdg_queues_set_binder(struct mdg_queues *q, const struct mdg_queue_binder *binder);
+/* err < 0: it failed, and may be asked for again. */
+void mdg_queues_bound(struct mdg_queues *q, struct mdg_slice queue, int err);
 int mdg_queue_bind(struct mdg_queues *q, struct mdg_slice queue, struct mdg_slice source,
                    struct mdg_queue_waiter *waiter, uint64_t cookie) MDG_NODISCARD;
 /* Reads the store. After set_binder, before anything else. */

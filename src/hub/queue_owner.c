@@ -6,6 +6,9 @@
 #include "hub/queue_impl.h"
 #include <stdlib.h>
 
+enum { ANSWERED_LATER = 1 };
+enum binding { UNBOUND, BINDING /* the binder has been asked */, BOUND };
+
 struct queue {
     struct mdg_list ready, dying;
     struct mdg_list consumers;
@@ -13,7 +16,9 @@ struct queue {
     struct mdg_list in_dirty;
     uint64_t next_id, idle_since_ms;
     uint32_t messages;
-    bool bound, auto_delete;
+    uint8_t binding; /* enum binding */
+    bool auto_delete;
+    struct mdg_list binds; /* operations that are answered once it is bound */
     size_t bytes;
     uint32_t name_len;
     uint8_t name[];
@@ -86,6 +91,7 @@ static int find_or_make(struct mdg_queues *q, struct mdg_slice name, struct queu
     mdg_list_init(&k->consumers);
     mdg_list_init(&k->able);
     mdg_list_init(&k->in_dirty);
+    mdg_list_init(&k->binds);
     int err = mdg_map_put(&q->queues, name_of(k), k);
     if (err < 0) {
         free(k);
@@ -360,8 +366,15 @@ static int attach(struct mdg_queues *q, const struct mdg_queue_op *op)
     return 0;
 }
 
+static void settle_op(struct mdg_queues *q, struct mdg_queue_op *op, int err);
+
 static void delete_queue(struct mdg_queues *q, struct queue *k)
 {
+    MDG_LIST_FOR(node, next, &k->binds)
+    {
+        mdg_list_remove(node);
+        settle_op(q, MDG_CONTAINER_OF(node, struct mdg_queue_op, link), MDG_E_NOT_FOUND);
+    }
     forget_items(q, &k->ready);
     MDG_LIST_FOR(node, next, &k->dying)
     leave_queue(q, item_of(node)); /* dead_answered frees it */
@@ -373,7 +386,7 @@ static void delete_queue(struct mdg_queues *q, struct queue *k)
         mdg_list_remove(&c->in_queue);
         c->queue = NULL;
     }
-    if (k->bound) {
+    if (k->binding != UNBOUND) {
         q->binder.unbound(q->binder.arg, name_of(k));
         if (q->config.store.ops &&
             q->config.store.ops->forget(q->config.store.store, name_of(k)) == 0)
@@ -404,24 +417,51 @@ static void detach(struct mdg_queues *q, const struct mdg_queue_op *op)
     free(c);
 }
 
+/* op: whom to answer when it is done; NULL: it comes from the store. */
 static int bind_queue(struct mdg_queues *q, struct mdg_slice name, struct mdg_slice source,
-                      bool note)
+                      struct mdg_queue_op *op)
 {
     struct queue *k;
     int err = q->binder.bound ? find_or_make(q, name, &k) : MDG_E_UNSUPPORTED;
     if (err < 0)
         return err;
-    if (k->bound)
+    if (k->binding == BOUND)
         return 0;
-    err = q->binder.bound(q->binder.arg, name, source);
-    if (err < 0)
+    if (k->binding == UNBOUND) {
+        err = q->binder.bound(q->binder.arg, name, source);
+        if (err < 0)
+            return err;
+        k->binding = BINDING;
+        if (op && q->config.store.ops) {
+            err = q->config.store.ops->bind(q->config.store.store, name, source);
+            q->noted = true;
+        }
+    }
+    if (err < 0 || !op)
         return err;
-    k->bound = true;
-    if (note && q->config.store.ops) {
-        err = q->config.store.ops->bind(q->config.store.store, name, source);
+    mdg_list_push(&k->binds, &op->link);
+    return ANSWERED_LATER;
+}
+
+void mdg_queues_bound(struct mdg_queues *q, struct mdg_slice queue, int err)
+{
+    struct queue *k = mdg_map_get(&q->queues, queue);
+    if (!k || k->binding != BINDING)
+        return;
+    k->binding = err < 0 ? UNBOUND : BOUND;
+    MDG_LIST_FOR(node, next, &k->binds)
+    {
+        struct mdg_queue_op *op = MDG_CONTAINER_OF(node, struct mdg_queue_op, link);
+        mdg_list_remove(node);
+        if (err < 0 || !op->ticket || !q->config.store.ops) {
+            settle_op(q, op, err);
+            continue;
+        }
+        mdg_list_push(&q->unsynced, &op->link); /* the disk was told, and may not have it yet */
         q->noted = true;
     }
-    return err;
+    if (q->noted && q->pending)
+        q->pending(q->pending_arg);
 }
 
 static int perform(struct mdg_queues *q, struct mdg_queue_op *op)
@@ -433,7 +473,7 @@ static int perform(struct mdg_queues *q, struct mdg_queue_op *op)
     if (op->kind == MDG_QOP_SETTLE)
         return settle(q, op);
     if (op->kind == MDG_QOP_BIND)
-        return bind_queue(q, mdg_queue_op_name(op), mdg_queue_op_source(op), true);
+        return bind_queue(q, mdg_queue_op_name(op), mdg_queue_op_source(op), op);
     if (op->kind == MDG_QOP_DETACH) {
         detach(q, op);
         return 0;
@@ -491,6 +531,8 @@ void mdg_queue_owner_do(struct mdg_queues *q, struct mdg_queue_op *op)
     int err = op->unit ? perform_part(q, op) : perform(q, op);
     bool noted = q->noted;
     q->noted |= was_noted;
+    if (err == ANSWERED_LATER)
+        return;
     if (err == 0 && noted && (op->ticket || op->unit))
         mdg_list_push(&q->unsynced, &op->link); /* answered when the disk has it */
     else
@@ -581,7 +623,7 @@ void mdg_queues_tick(struct mdg_queues *q, uint64_t now_ms)
     size_t at = 0, n = 0;
     q->now_ms = now_ms;
     for (struct queue *k; n < A_TICK && (k = mdg_map_next(&q->queues, &at)) != NULL;) {
-        if (k->messages == 0 && !k->bound && mdg_list_empty(&k->consumers) &&
+        if (k->messages == 0 && k->binding == UNBOUND && mdg_list_empty(&k->consumers) &&
             now_ms - k->idle_since_ms >= (uint64_t)q->config.idle_s * 1000)
             idle[n++] = k;
     }
@@ -616,7 +658,7 @@ static void load_binding(void *arg, struct mdg_slice queue, struct mdg_slice sou
 {
     struct mdg_queues *q = arg;
     if (mdg_queue_owner(q, queue) == q->config.worker)
-        (void)bind_queue(q, queue, source, false); /* out of memory: tried again when it is used */
+        (void)bind_queue(q, queue, source, NULL); /* out of memory: tried again when it is used */
 }
 
 int mdg_queues_load(struct mdg_queues *q)
@@ -659,7 +701,8 @@ void mdg_queue_owner_fini(struct mdg_queues *q)
     while ((k = mdg_map_next(&q->queues, &at)) != NULL) {
         MDG_LIST_FOR(node, next, &k->dying)
         forget_item(q, item_of(node));
-        k->bound = false;
+        k->binding = UNBOUND;
+        drop_unsynced(q, &k->binds);
         delete_queue(q, k);
         at = 0;
     }

@@ -636,6 +636,38 @@ static void unbound(void *arg, struct mdg_slice queue)
     say(arg, "unbound ");
 }
 
+/* Who is told that a subscription is bound may publish at once and count on it. */
+static void a_binding_is_answered_when_the_binder_has_made_it(void **state)
+{
+    (void)state;
+    struct world w;
+    struct mdg_queue_waiter waiter = {.done = done, .arg = &w};
+    struct mdg_slice sub = MDG_SLICE_LIT("sub"), source = MDG_SLICE_LIT("a");
+    mdg_list_init(&waiter.tickets);
+    start(&w, base_config(), 1);
+    struct mdg_queue_binder binder = {bound, unbound, &w};
+    mdg_queues_set_binder(w.workers[0], &binder);
+    assert_int_equal(mdg_queue_bind(w.workers[0], sub, source, &waiter, 1), 0);
+    assert_int_equal(mdg_queue_bind(w.workers[0], sub, source, &waiter, 2), 0);
+    heard(&w, "bound:sub<a ");
+    mdg_queues_bound(w.workers[0], sub, MDG_E_NO_MEMORY);
+    heard(&w, "failed1 failed2 ");
+    assert_int_equal(mdg_queue_bind(w.workers[0], sub, source, &waiter, 3), 0);
+    heard(&w, "bound:sub<a ");
+    mdg_queues_bound(w.workers[0], sub, 0);
+    heard(&w, "done3 ");
+    assert_int_equal(mdg_queue_bind(w.workers[0], sub, source, &waiter, 4), 0);
+    heard(&w, "done4 ");
+    mdg_queues_bound(w.workers[0], sub, 0); /* nobody waits: nothing happens */
+    assert_int_equal(mdg_queue_delete(w.workers[0], sub, NULL, 0), 0);
+    heard(&w, "unbound ");
+    assert_int_equal(mdg_queue_bind(w.workers[0], sub, source, &waiter, 5), 0);
+    heard(&w, "bound:sub<a ");
+    assert_int_equal(mdg_queue_delete(w.workers[0], sub, NULL, 0), 0);
+    heard(&w, "unbound failed5 ");
+    stop(&w);
+}
+
 static void the_disk_gives_back_messages_and_bindings(void **state)
 {
     (void)state;
@@ -759,6 +791,7 @@ int main(void)
         cmocka_unit_test(a_unit_that_cannot_be_written_is_undone),
         cmocka_unit_test(an_error_of_one_part_of_a_unit_undoes_all_of_it),
         cmocka_unit_test(what_is_left_of_a_unit_at_the_end_leaks_nothing),
+        cmocka_unit_test(a_binding_is_answered_when_the_binder_has_made_it),
         cmocka_unit_test(the_disk_gives_back_messages_and_bindings),
         cmocka_unit_test(no_failed_allocation_leaks_or_crashes),
     };

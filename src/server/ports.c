@@ -14,7 +14,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { FIRST_BYTES_TIMEOUT_S = 10 }; /* for the rest of a first line or TLS record (slowloris) */
+enum {
+    FIRST_BYTES_TIMEOUT_S = 10, /* for the rest of a first line or TLS record (slowloris) */
+    REFUSED_LINGER_S = 2,       /* for the peer of a refusal to read it (RFC 9112 9.6) */
+};
 
 /* One listener of one worker; the arg of its upcalls and of streams that nobody owns yet. */
 struct mdg_port_slot {
@@ -111,6 +114,24 @@ static enum mdg_sniffed only_kind(const struct mdg_port_slot *port)
                                                 : MDG_SNIFF_MORE;
 }
 
+/* http:// typed where https:// was meant: the one mistake at a port for TLS alone that deserves a
+ * sentence (RFC 9110 15.5.1). The request is not read: it may hold a password, and it has crossed
+ * the network in the clear already. */
+static int refuse_plain_http(struct mdg_stream *s)
+{
+    static const char answer[] = "HTTP/1.1 400 Bad Request\r\n"
+                                 "Content-Type: text/plain; charset=utf-8\r\n"
+                                 "Content-Length: 48\r\n"
+                                 "Connection: close\r\n"
+                                 "\r\n"
+                                 "This port speaks TLS: use an https:// address.\r\n";
+    struct mdg_slice part = {(const uint8_t *)answer, sizeof answer - 1};
+    int err = mdg_stream_write(s, &part, 1);
+    if (err == 0)
+        mdg_stream_finish(s, MDG_E_PROTO, REFUSED_LINGER_S);
+    return err;
+}
+
 static int64_t on_first_bytes(struct mdg_stream *s, struct mdg_input in)
 {
     struct mdg_port_slot *port = s->user_arg;
@@ -142,9 +163,11 @@ static int64_t on_first_bytes(struct mdg_stream *s, struct mdg_input in)
     /* A port for TLS alone takes nothing before it; TLS inside of TLS is nonsense. */
     if (what == MDG_SNIFF_TLS && mdg_stream_secure(s))
         return MDG_E_PROTO;
-    if (port->bind->kind == MDG_BIND_HTTPS && !mdg_stream_secure(s) && what != MDG_SNIFF_TLS)
+    bool needs_tls = port->bind->kind == MDG_BIND_HTTPS && !mdg_stream_secure(s);
+    if (needs_tls && what != MDG_SNIFF_TLS && what != MDG_SNIFF_HTTP)
         return MDG_E_PROTO;
-    int err = hand_over(port, s, what, false);
+    int err = needs_tls && what == MDG_SNIFF_HTTP ? refuse_plain_http(s)
+                                                  : hand_over(port, s, what, false);
     return err < 0 ? err : used;
 }
 

@@ -7,7 +7,7 @@ import { copyFileSync } from "node:fs";
 import https from "node:https";
 import { join } from "node:path";
 import tls from "node:tls";
-import { openV1, openWs } from "./lib/clients.mjs";
+import { openTcp, openV1, openWs } from "./lib/clients.mjs";
 import { test, until } from "./lib/harness.mjs";
 import { stateFolder } from "./lib/server.mjs";
 
@@ -114,5 +114,18 @@ test("bytes that are not TLS behind its first byte end the connection and nothin
     socket.end(Buffer.from(bytes, "latin1"));
     await ended;
   }
+  assert.equal((await getHealth(server.port)).statusCode, 200);
+});
+
+test("http:// at a port for TLS alone is told so, and other text is not answered", async (t) => {
+  const server = await t.server({ args: ["--tls-dev"], listen: ["https://127.0.0.1:0"] });
+  const response = await fetch(`http://127.0.0.1:${server.port}/chat`, { method: "POST", body: "secret" });
+  assert.equal(response.status, 400);
+  assert.equal(response.headers.get("connection"), "close");
+  assert.equal(await response.text(), "This port speaks TLS: use an https:// address.\r\n");
+  const typist = await openTcp(t, server.port);
+  typist.socket.write("hello\n");
+  await typist.closed;
+  assert.equal(typist.received.length, 0);
   assert.equal((await getHealth(server.port)).statusCode, 200);
 });

@@ -95,8 +95,9 @@ MADANG_API int madang_start(struct madang *server);
  * SIGTERM and SIGINT stop it gracefully and SIGHUP reloads certificates. Returns 0 after a graceful
  * stop. */
 MADANG_API int madang_run(struct madang *server);
-/* Begins a graceful stop: no new connections, a closing handshake (1001) for everyone, at most
- * "shutdown_grace_s" seconds. [any thread] */
+/* Begins a graceful stop: no new connections, a closing handshake (1001) for everyone, spread over
+ * at most "shutdown_drain_s" seconds when there are many, and at most "shutdown_grace_s" more for
+ * connections to end. [any thread] */
 MADANG_API void madang_stop(struct madang *server);
 /* Words for the last error of madang_new, madang_start or madang_run. Never NULL. */
 MADANG_API const char *madang_error_text(const struct madang *server);

@@ -83,18 +83,21 @@ struct mdg_hub *mdg_peers_hub(const struct mdg_peers *ps)
 struct closing {
     int code;
     struct mdg_slice reason;
+    size_t *left;
 };
 
 static void close_session(struct mdg_session *s, void *arg)
 {
     const struct closing *c = arg;
-    if (s->ops->close)
-        s->ops->close(s, c->code, c->reason);
+    if (*c->left == 0 || !s->ops->close || mdg_peer_closing(mdg_peer_of(s)))
+        return;
+    --*c->left;
+    s->ops->close(s, c->code, c->reason);
 }
 
-void mdg_peers_close_all(struct mdg_peers *ps, int code, struct mdg_slice reason)
+void mdg_peers_close_some(struct mdg_peers *ps, int code, struct mdg_slice reason, size_t *left)
 {
-    struct closing c = {code, reason};
+    struct closing c = {code, reason, left};
     mdg_hub_each_session(ps->hub, close_session, &c);
 }
 

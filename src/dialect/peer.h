@@ -44,8 +44,9 @@ const struct mdg_peers_config *mdg_peers_config(const struct mdg_peers *ps);
 struct mdg_hub *mdg_peers_hub(const struct mdg_peers *ps);
 /* Forgets what it keeps from one delivery to the next; call it at the end of the hub's turn. */
 void mdg_peers_flush(struct mdg_peers *ps);
-/* Closes every peer (the server stops). reason: UTF-8, may be empty. */
-void mdg_peers_close_all(struct mdg_peers *ps, int code, struct mdg_slice reason);
+/* Closes as many of the peers as *left, and counts it down (the server stops). reason: UTF-8, may
+ * be empty. */
+void mdg_peers_close_some(struct mdg_peers *ps, int code, struct mdg_slice reason, size_t *left);
 
 extern const struct mdg_link_user mdg_peer_link_user;
 

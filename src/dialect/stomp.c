@@ -372,12 +372,14 @@ void mdg_stomp_attach(struct mdg_stomp *c, struct mdg_link *link)
     mdg_stomp_start_timers(c);
 }
 
-void mdg_stomp_close_all(struct mdg_stomp_server *server, const char *message)
+void mdg_stomp_close_some(struct mdg_stomp_server *server, const char *message, size_t *left)
 {
     MDG_LIST_FOR(node, next, &server->connections)
     {
         struct mdg_stomp *c = MDG_CONTAINER_OF(node, struct mdg_stomp, in_server);
-        if (c->link)
-            mdg_stomp_fail(c, NULL, message, "The server ends this connection.\n");
+        if (*left == 0 || !c->link || c->phase == MDG_STOMP_FINISHED)
+            continue;
+        --*left;
+        mdg_stomp_fail(c, NULL, message, "The server ends this connection.\n");
     }
 }

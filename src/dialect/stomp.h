@@ -128,7 +128,7 @@ int mdg_stomp_new(struct mdg_stomp_server *server, const struct mdg_handshake *h
 void mdg_stomp_attach(struct mdg_stomp *c, struct mdg_link *link);
 /* For a connection that never got its link. */
 void mdg_stomp_free(struct mdg_stomp *c);
-/* Says ERROR to everybody and closes, with 1001 where the carrier has codes. */
-void mdg_stomp_close_all(struct mdg_stomp_server *server, const char *message);
+/* Says ERROR to as many as *left, which is counted down, and closes. */
+void mdg_stomp_close_some(struct mdg_stomp_server *server, const char *message, size_t *left);
 
 #endif

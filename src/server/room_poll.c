@@ -474,14 +474,15 @@ static void on_timeout(struct mdg_exchange *x)
 }
 
 /* The server stops: everyone gets an answer and may come back elsewhere. */
-static void on_shutdown(struct mdg_worker *w, void *arg)
+static void on_shutdown(struct mdg_worker *w, size_t *left, void *arg)
 {
     struct mdg_polls *polls = polls_of(w);
     struct mdg_list *node;
     (void)arg;
-    while ((node = mdg_list_first(&polls->parked)))
+    for (; *left > 0 && (node = mdg_list_first(&polls->parked)) != NULL; --*left)
         answer(MDG_CONTAINER_OF(node, struct poll, link));
-    mdg_polls_forget(polls);
+    if (w->stopping)
+        mdg_polls_forget(polls);
 }
 
 int mdg_mount_poll(struct madang *server)

@@ -46,8 +46,7 @@ int mdg_server_mount_ws(struct madang *server, const char *path, struct mdg_ws_m
     return mdg_routes_add(&server->routes, MDG_ROUTE_WS, "GET", path, m);
 }
 
-void mdg_server_on_shutdown(struct madang *server, void (*fn)(struct mdg_worker *w, void *arg),
-                            void *arg)
+void mdg_server_on_shutdown(struct madang *server, mdg_shutdown_fn *fn, void *arg)
 {
     assert(server->shutdown_hook_count < MDG_ARRAY_LEN(server->shutdown_hooks));
     server->shutdown_hooks[server->shutdown_hook_count] = fn;

@@ -99,13 +99,16 @@ struct mdg_worker {
     struct mdg_handles held;     /* handshakes that wait for an answer */
     struct mdg_timer tick;       /* hub housekeeping */
     struct mdg_timer turn_again; /* the hub yielded */
-    struct mdg_timer grace;      /* the end of a graceful stop */
+    struct mdg_timer grace;      /* the steps and the end of a graceful stop */
     struct mdg_defer hub_turn;
     struct mdg_mounted mounted;
     struct mdg_polls polls; /* GET /poll */
     uint64_t grace_until_ms;
     struct work *delayed; /* madang_after; the first worker's */
-    bool stopping;
+    bool draining;        /* nobody comes in, and those who are here are told to go */
+    bool stopping;        /* all have been told */
+    size_t drain_step;
+    uint64_t drain_until_ms;
     atomic_uint_fast64_t load, incoming; /* spread.c: connections here, and on their way here */
     atomic_uint_fast64_t metrics[MDG_METRICS]; /* read by whichever worker serves /metrics */
 };
@@ -118,6 +121,10 @@ enum mdg_server_state {
     MDG_SERVER_STOPPING,
     MDG_SERVER_STOPPED,
 };
+
+/* A carrier says goodbye to as many of its peers as *left, and counts it down. Called until it
+ * leaves something of it. */
+typedef void mdg_shutdown_fn(struct mdg_worker *w, size_t *left, void *arg);
 
 struct madang {
     struct mdg_params params;
@@ -150,8 +157,7 @@ struct madang {
     atomic_bool memory_full;           /* memory.c */
     atomic_uint workers_alive;         /* that still have connections to end */
     uint64_t started_unix_ms;
-    void (*shutdown_hooks[MDG_SERVER_HOOKS_MAX])(struct mdg_worker *w,
-                                                 void *arg); /* carriers close their peers */
+    mdg_shutdown_fn *shutdown_hooks[MDG_SERVER_HOOKS_MAX];
     void *shutdown_args[MDG_SERVER_HOOKS_MAX];
     size_t shutdown_hook_count;
     void (*fini_hooks[MDG_SERVER_HOOKS_MAX])(struct mdg_worker *w,
@@ -208,8 +214,7 @@ int mdg_server_mount(struct madang *server, const char *method, const char *patt
 int mdg_server_mount_ws(struct madang *server, const char *path,
                         struct mdg_ws_mount *m) MDG_NODISCARD;
 /* Called on each worker when the server stops. */
-void mdg_server_on_shutdown(struct madang *server, void (*fn)(struct mdg_worker *w, void *arg),
-                            void *arg);
+void mdg_server_on_shutdown(struct madang *server, mdg_shutdown_fn *fn, void *arg);
 
 /* Called in madang_start, once the rooms are back from the store and before the first thread. */
 void mdg_server_on_start(struct madang *server, int (*fn)(struct madang *server, void *arg),

@@ -188,13 +188,12 @@ static int on_request(struct mdg_exchange *x, void *arg)
 
 static const struct mdg_http_handler entry = {.on_request = on_request};
 
-static void on_shutdown(struct mdg_worker *w, void *arg)
+static void on_shutdown(struct mdg_worker *w, size_t *left, void *arg)
 {
     struct madang_sio *io = arg;
     struct mdg_sio_place *p = &io->places[w->index];
     if (p->eio)
-        mdg_eio_worker_close_all(p->eio, MDG_CLOSE_GOING_AWAY,
-                                 MDG_SLICE_LIT("server shutting down"));
+        mdg_eio_worker_close_some(p->eio, MDG_CLOSE_GOING_AWAY, left);
 }
 
 /* ---- sockets that survive a restart ---- */

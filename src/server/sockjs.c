@@ -373,11 +373,11 @@ const struct mdg_http_handler *mdg_worker_find_sockjs(struct mdg_worker *w, stru
     return &mdg_sockjs_handler;
 }
 
-void mdg_worker_close_sockjs(struct mdg_worker *w)
+void mdg_worker_close_sockjs(struct mdg_worker *w, size_t *left)
 {
     for (size_t i = 0; i < w->sockjs_count; i++)
-        mdg_sockjs_close_all(w->sockjs[i].service, MDG_CLOSE_GOING_AWAY,
-                             MDG_SLICE_LIT("the server stops"));
+        mdg_sockjs_close_some(w->sockjs[i].service, MDG_CLOSE_GOING_AWAY,
+                              MDG_SLICE_LIT("the server stops"), left);
 }
 
 void mdg_worker_fini_sockjs(struct mdg_worker *w)

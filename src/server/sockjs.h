@@ -40,7 +40,7 @@ int mdg_worker_init_sockjs(struct mdg_worker *w) MDG_NODISCARD;
 /* The handler of a service that owns this path, or NULL. */
 const struct mdg_http_handler *mdg_worker_find_sockjs(struct mdg_worker *w, struct mdg_slice path,
                                                       void **arg);
-void mdg_worker_close_sockjs(struct mdg_worker *w); /* the server stops */
+void mdg_worker_close_sockjs(struct mdg_worker *w, size_t *left); /* the server stops */
 void mdg_worker_fini_sockjs(struct mdg_worker *w);
 void mdg_server_free_sockjs(struct madang *server);
 

@@ -38,7 +38,7 @@ static void on_arrival(struct mdg_loop *loop, struct mdg_post *post)
     struct mdg_stream *s;
     (void)loop;
     atomic_fetch_sub_explicit(&w->incoming, 1, memory_order_relaxed);
-    if (w->stopping)
+    if (w->draining || w->stopping)
         mdg_moved_drop(&h->moved);
     else if (mdg_port_attach(h->port, &h->moved, &s) < 0)
         mdg_log(&w->server->log, MDG_LOG_WARN, "a connection was lost between workers", NULL);

@@ -448,10 +448,10 @@ static int mount_ws(struct madang *server, const char *path)
     return err;
 }
 
-static void on_shutdown(struct mdg_worker *w, void *arg)
+static void on_shutdown(struct mdg_worker *w, size_t *left, void *arg)
 {
     (void)arg;
-    mdg_stomp_close_all(&w->stomp->stomp, "Server shutdown");
+    mdg_stomp_close_some(&w->stomp->stomp, "Server shutdown", left);
 }
 
 /* Mounts each path of a list that is separated by commas. */

@@ -17,7 +17,6 @@
 enum {
     TICK_MS = 100,         /* hub housekeeping */
     FANOUT_BUDGET = 20000, /* deliveries, about 50 ms of sending, before the loop gets its turn */
-    DRAIN_CHECK_MS = 20,
     LAST_WORDS_ROUNDS = 8, /* of workers that end and tell each other so */
 };
 
@@ -204,60 +203,6 @@ struct mdg_worker *mdg_worker_here(struct madang *server)
             return w;
     }
     return NULL;
-}
-
-/* Once a worker's connections have ended it goes on turning, so that messages from others still
- * find it, until all of them have ended. */
-static void stop_if_all_ended(struct mdg_worker *w)
-{
-    struct madang *server = w->server;
-    if (atomic_fetch_sub(&server->workers_alive, 1) != 1)
-        return;
-    atomic_store(&server->state, MDG_SERVER_STOPPED);
-    for (unsigned i = 0; i < server->worker_count; i++)
-        mdg_loop_stop(server->workers[i].loop);
-}
-
-static void on_grace(struct mdg_timer *t, void *arg)
-{
-    struct mdg_worker *w = arg;
-    bool empty = mdg_net_counters(w->net)->streams == 0;
-    bool over = mdg_loop_now_ms(w->loop) >= w->grace_until_ms;
-    if (!empty && over) {
-        mdg_net_close_all(w->net, MDG_E_TIMEOUT);
-        w->grace_until_ms = UINT64_MAX;
-    }
-    if (empty)
-        stop_if_all_ended(w);
-    else
-        mdg_timer_start(w->loop, t, DRAIN_CHECK_MS);
-}
-
-static void begin_stop(struct mdg_loop *loop, void *arg)
-{
-    struct mdg_worker *w = arg;
-    struct madang *server = w->server;
-    if (w->stopping)
-        return;
-    w->stopping = true;
-    mdg_ports_close(w);
-    mdg_http_server_drain(w->http);
-    for (size_t i = 0; i < server->shutdown_hook_count; i++)
-        server->shutdown_hooks[i](w, server->shutdown_args[i]);
-    mdg_udp_stop(w);
-    mdg_worker_close_sockjs(w);
-    mdg_peers_close_all(w->peers, MDG_CLOSE_GOING_AWAY, MDG_SLICE_LIT("the server stops"));
-    mdg_ws_worker_close_all(w->ws, MDG_CLOSE_GOING_AWAY, MDG_SLICE_LIT("the server stops"));
-    w->grace_until_ms = mdg_loop_now_ms(loop) + server->params.shutdown_grace_s * 1000;
-    mdg_timer_init(&w->grace, on_grace, w);
-    mdg_timer_start(loop, &w->grace, 0);
-}
-
-void mdg_worker_stop(struct mdg_worker *w)
-{
-    /* Out of memory while stopping: the hard way is better than not at all. */
-    if (mdg_loop_post(w->loop, begin_stop, w) < 0)
-        mdg_loop_stop(w->loop);
 }
 
 void mdg_worker_join(struct mdg_worker *w)

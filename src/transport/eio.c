@@ -340,13 +340,16 @@ int mdg_eio_worker_new(struct mdg_loop *loop, struct mdg_ws_worker *ws, unsigned
     return 0;
 }
 
-void mdg_eio_worker_close_all(struct mdg_eio_worker *w, int code, struct mdg_slice reason)
+void mdg_eio_worker_close_some(struct mdg_eio_worker *w, int code, size_t *left)
 {
     MDG_LIST_FOR(it, next, &w->list)
     {
         struct mdg_eio_session *s = MDG_CONTAINER_OF(it, struct mdg_eio_session, in_worker);
+        if (*left == 0 || s->state != EIO_OPEN)
+            continue;
+        --*left;
         s->reason = "server shutting down";
-        mdg_link_close(&s->link, code, reason);
+        mdg_link_close(&s->link, code, mdg_slice_str(s->reason));
     }
 }
 

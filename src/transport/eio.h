@@ -64,10 +64,11 @@ struct mdg_eio_hooks {
 int mdg_eio_worker_new(struct mdg_loop *loop, struct mdg_ws_worker *ws, unsigned worker,
                        const struct mdg_eio_options *options, const struct mdg_eio_hooks *hooks,
                        void *arg, struct mdg_eio_worker **out) MDG_NODISCARD;
-/* After every session ended (mdg_eio_worker_close_all and a turn or more): those that are left
+/* After every session ended (mdg_eio_worker_close_some and a turn or more): those that are left
  * are cut off without a word. */
 void mdg_eio_worker_free(struct mdg_eio_worker *w);
-void mdg_eio_worker_close_all(struct mdg_eio_worker *w, int code, struct mdg_slice reason);
+/* As many as *left, which is counted down. */
+void mdg_eio_worker_close_some(struct mdg_eio_worker *w, int code, size_t *left);
 size_t mdg_eio_worker_count(const struct mdg_eio_worker *w);
 
 /* What serves the endpoint's path; its arg is the worker. */

@@ -69,11 +69,15 @@ size_t mdg_sockjs_count(const struct mdg_sockjs *s)
     return s->sessions.len;
 }
 
-void mdg_sockjs_close_all(struct mdg_sockjs *s, int code, struct mdg_slice reason)
+void mdg_sockjs_close_some(struct mdg_sockjs *s, int code, struct mdg_slice reason, size_t *left)
 {
     struct mdg_sockjs_session *n;
-    for (size_t at = 0; (n = mdg_map_next(&s->sessions, &at));)
+    for (size_t at = 0; *left > 0 && (n = mdg_map_next(&s->sessions, &at));) {
+        if (n->state != MDG_SOCKJS_OPEN && n->state != MDG_SOCKJS_OPENING)
+            continue;
+        --*left;
         mdg_link_close(&n->link, code, reason);
+    }
 }
 
 void mdg_sockjs_free(struct mdg_sockjs *s)

@@ -55,8 +55,9 @@ int mdg_sockjs_new(struct mdg_loop *loop, struct mdg_ws_worker *ws,
 bool mdg_sockjs_owns(const struct mdg_sockjs *s, struct mdg_slice path);
 /* Serves such requests; on_request takes the service as its argument. */
 extern const struct mdg_http_handler mdg_sockjs_handler;
-/* Closes every session that is served by requests (websockets: mdg_ws_worker_close_all). */
-void mdg_sockjs_close_all(struct mdg_sockjs *s, int code, struct mdg_slice reason);
+/* Closes as many as *left, which is counted down, of the sessions that are served by requests
+ * (websockets: mdg_ws_worker_close_some). */
+void mdg_sockjs_close_some(struct mdg_sockjs *s, int code, struct mdg_slice reason, size_t *left);
 size_t mdg_sockjs_count(const struct mdg_sockjs *s); /* sessions, tombstones included */
 /* Gives on_close (1001) to what is still open. After the HTTP server has ended its exchanges. */
 void mdg_sockjs_free(struct mdg_sockjs *s);

@@ -36,20 +36,25 @@ struct goodbye {
     struct mdg_ws_worker *worker;
     int code;
     struct mdg_slice reason;
+    size_t *left;
 };
 
 static void say_goodbye(struct mdg_stream *s, void *arg)
 {
     const struct goodbye *g = arg;
     struct mdg_ws_conn *c = s->user_arg;
-    if (s->user == &mdg_ws_stream_user && c->endpoint->worker == g->worker)
-        mdg_link_close(&c->link, g->code, g->reason);
+    if (*g->left == 0 || s->user != &mdg_ws_stream_user || c->endpoint->worker != g->worker ||
+        mdg_ws_is(c, MDG_WS_CLOSE_SENT | MDG_WS_OVER))
+        return;
+    --*g->left;
+    mdg_link_close(&c->link, g->code, g->reason);
 }
 
 /* The net knows its streams; a list of our own would cost every idle connection a pointer. */
-void mdg_ws_worker_close_all(struct mdg_ws_worker *w, int code, struct mdg_slice reason)
+void mdg_ws_worker_close_some(struct mdg_ws_worker *w, int code, struct mdg_slice reason,
+                              size_t *left)
 {
-    struct goodbye g = {w, code, reason};
+    struct goodbye g = {w, code, reason, left};
     if (w->net)
         mdg_net_each(w->net, say_goodbye, &g);
 }

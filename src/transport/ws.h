@@ -30,8 +30,10 @@ struct mdg_ws_options {
 /* What all WebSocket connections of one worker share: pool, compressor, list. */
 int mdg_ws_worker_new(struct mdg_loop *loop, struct mdg_ws_worker **out) MDG_NODISCARD;
 void mdg_ws_worker_free(struct mdg_ws_worker *w); /* after every connection ended */
-/* Starts the closing handshake with everyone (1001 when the server stops). */
-void mdg_ws_worker_close_all(struct mdg_ws_worker *w, int code, struct mdg_slice reason);
+/* Starts the closing handshake (1001 when the server stops) with as many as *left, and counts it
+ * down. */
+void mdg_ws_worker_close_some(struct mdg_ws_worker *w, int code, struct mdg_slice reason,
+                              size_t *left);
 size_t mdg_ws_worker_count(const struct mdg_ws_worker *w);
 
 /* True when the request wants to become a WebSocket (GET with Upgrade: websocket). */

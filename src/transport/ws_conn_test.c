@@ -478,7 +478,13 @@ static void a_peer_that_does_not_answer_the_close_is_left(void **state)
     struct heard h = {0};
     struct seen *s = new_seen(false);
     int fd = connect_ws(f, &plain, NULL, &h);
-    mdg_ws_worker_close_all(f->worker, 1001, MDG_SLICE_LIT("stopping"));
+    size_t left = 0;
+    mdg_ws_worker_close_some(f->worker, 1001, MDG_SLICE_LIT("stopping"), &left);
+    left = 2;
+    mdg_ws_worker_close_some(f->worker, 1001, MDG_SLICE_LIT("stopping"), &left);
+    assert_int_equal(left, 1);
+    mdg_ws_worker_close_some(f->worker, 1001, MDG_SLICE_LIT("stopping"), &left);
+    assert_int_equal(left, 1);
     LOOK_UNTIL(f, s, fd, s->eof);
     assert_string_equal(s->text, "close:1001");
     assert_int_equal(h.closes, 1);

@@ -114,10 +114,10 @@ static size_t wire_queued(const struct mdg_link *link)
     return 0;
 }
 
-static const struct mdg_carrier two_way = {"wire",        false,      wire_send,  wire_send_unit,
-                                           wire_do_close, wire_pause, wire_queued};
+static const struct mdg_carrier two_way = {"wire",        false,      wire_send,   wire_send_unit,
+                                           wire_do_close, wire_pause, wire_queued, NULL};
 static const struct mdg_carrier one_way_only = {
-    "wire", true, wire_send, wire_send_unit, wire_do_close, wire_pause, wire_queued};
+    "wire", true, wire_send, wire_send_unit, wire_do_close, wire_pause, wire_queued, NULL};
 
 struct mdg_peer *wire_open(struct mdg_peers *ps, const struct mdg_dialect *dialect,
                            struct mdg_principal *who, const struct mdg_framing *framing,

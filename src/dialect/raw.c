@@ -10,7 +10,8 @@
 enum {
     HISTORY_DEFAULT = 20,
     QUESTIONS_MAX = 16,
-    HELD_BYTES_MAX = 128 * 1024 /* of lines that wait for a room to be entered */
+    HELD_BYTES_MAX = 128 * 1024, /* of lines that wait for a room to be entered */
+    ADDRESS_BYTES_MAX = 128,     /* a unix socket's path is the longest */
 };
 
 /* A question that waits for the hub. */
@@ -372,6 +373,10 @@ static void become(struct mdg_peer *p, const struct mdg_handshake *hs)
     const struct mdg_peers_config *config = mdg_peers_config(mdg_peer_shared(p));
     struct mdg_principal *who;
     int err = config->auth ? config->auth(config->auth_arg, hs, &who) : MDG_E_UNSUPPORTED;
+    if (err == MDG_E_FULL) {
+        complain(p, "rate_limited", "too many logins were tried, try again later");
+        return;
+    }
     if (err < 0) {
         complain(p,
                  err == MDG_E_EXISTS   ? "name_taken"
@@ -405,6 +410,8 @@ static void do_nick(struct mdg_peer *p, struct mdg_slice argument)
 static void do_login(struct mdg_peer *p, struct mdg_slice argument)
 {
     struct mdg_handshake hs = handshake_now(p);
+    uint8_t address[ADDRESS_BYTES_MAX];
+    hs.address = mdg_link_address(mdg_peer_link(p), address, sizeof address);
     hs.login = mdg_line_word(argument, &hs.passcode);
     if (hs.passcode.len)
         become(p, &hs);

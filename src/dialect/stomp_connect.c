@@ -137,6 +137,8 @@ static bool check_identity(struct mdg_stomp *c, const struct mdg_stomp_frame *f)
     c->hs_bytes = NULL;
     if (err == MDG_E_NO_MEMORY) {
         mdg_stomp_fail_code(c, f, err);
+    } else if (err == MDG_E_FULL) {
+        mdg_stomp_fail(c, f, "Try again later", "Too many logins were tried.\n");
     } else if (err < 0) {
         mdg_stomp_fail(c, f, "Bad CONNECT", "Access refused for user '%.*s'\n",
                        (int)mdg_min_size(login.len, 200),

@@ -4,6 +4,7 @@
 #include "server/auth.h"
 #include "base/map.h"
 #include "server/params.h"
+#include "server/password.h"
 #include "server/token.h"
 #include <openssl/rand.h>
 #include <stdio.h>
@@ -194,9 +195,12 @@ static int from_password(struct mdg_auth *a, const struct mdg_handshake *hs,
                          struct mdg_principal **out)
 {
     struct mdg_claims claims = {0};
-    if (!a->check_password || !a->check_password(a->users, hs->login, hs->passcode) ||
-        hs->login.len > MDG_TOKEN_SUB_MAX)
+    struct mdg_login login = {hs->login, hs->passcode, hs->address, monotonic_ms()};
+    if (!a->check_password || hs->login.len > MDG_TOKEN_SUB_MAX)
         return MDG_E_DENIED;
+    int err = a->check_password(a->users, &login);
+    if (err < 0)
+        return err;
     memcpy(claims.sub, hs->login.data, hs->login.len);
     claims.sub_len = hs->login.len;
     return from_claims(a, &claims, proven(&claims), out);

@@ -9,6 +9,7 @@
 #include "server/names.h"
 #include "transport/handshake.h"
 
+struct mdg_login;
 struct mdg_params;
 
 #define MDG_COOKIE_NAME "madang"
@@ -22,8 +23,9 @@ struct mdg_auth {
     struct mdg_principal_home home; /* of those whose names are there */
     uint64_t session_ttl_ms;
     bool guests; /* clients that show nothing are let in */
-    /* Checks a login and passcode (STOMP, basic authentication); NULL: there are no users. */
-    bool (*check_password)(void *users, struct mdg_slice login, struct mdg_slice passcode);
+    /* Checks a login and passcode (STOMP, lines); NULL: there are no users. MDG_E_DENIED,
+     * MDG_E_FULL: too many tries, later. */
+    int (*check_password)(void *users, const struct mdg_login *login);
     void *users;
     /* A name went to somebody who proved that it is his: who only chose it must go. From any
      * worker's thread. NULL: nobody is told. */
@@ -38,7 +40,8 @@ void mdg_auth_fini(struct mdg_auth *a);
 
 /* Who this is. With nothing shown: a guest under a new name of the form guest-7f3a09. One
  * reference. MDG_E_DENIED (wrong token or password, guests not wanted), MDG_E_EXPIRED, MDG_E_EXISTS
- * (the name has gone to somebody else meanwhile), MDG_E_NO_MEMORY. */
+ * (the name has gone to somebody else meanwhile), MDG_E_FULL (too many passcodes were tried, this
+ * one was not looked at), MDG_E_NO_MEMORY. */
 int mdg_auth_handshake(struct mdg_auth *a, const struct mdg_handshake *hs,
                        struct mdg_principal **out) MDG_NODISCARD;
 /* A guest who chooses a name (`/nick ann`). MDG_E_SYNTAX, MDG_E_TOO_BIG, MDG_E_EXISTS. */

@@ -2,6 +2,7 @@
 #include "server/password.h"
 #include "base/base64.h"
 #include "base/map.h"
+#include "server/tries.h"
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -31,7 +32,8 @@ struct user {
 
 struct mdg_users {
     struct mdg_map map;
-    pthread_mutex_t lock; /* of the fingerprints */
+    struct mdg_tries *tries; /* NULL: as many as come */
+    pthread_mutex_t lock;    /* of the fingerprints */
     uint8_t key[HASH_BYTES];
     uint8_t fingerprints[FINGERPRINTS][HASH_BYTES];
     bool used[FINGERPRINTS];
@@ -125,6 +127,7 @@ void mdg_users_free(struct mdg_users *u)
     for (struct user *one; (one = mdg_map_next(&u->map, &at)) != NULL;)
         free(one);
     mdg_map_fini(&u->map);
+    mdg_tries_free(u->tries);
     pthread_mutex_destroy(&u->lock);
     free(u);
 }
@@ -165,6 +168,14 @@ int mdg_users_parse(struct mdg_users *u, struct mdg_slice text, unsigned *line)
     return 0;
 }
 
+int mdg_users_limit(struct mdg_users *u, uint32_t per_address_per_minute, uint32_t all_per_s)
+{
+    uint64_t seed[2];
+    assert(!u->tries);
+    memcpy(seed, u->key, sizeof seed);
+    return mdg_tries_new(per_address_per_minute, all_per_s, seed, &u->tries);
+}
+
 /* Where the fingerprint would be remembered; `print` itself is written. */
 static size_t fingerprint(struct mdg_users *u, const struct user *one, struct mdg_slice passcode,
                           uint8_t print[HASH_BYTES])
@@ -195,27 +206,37 @@ static void remember(struct mdg_users *u, size_t at, const uint8_t print[HASH_BY
     pthread_mutex_unlock(&u->lock);
 }
 
-bool mdg_users_check(void *users, struct mdg_slice name, struct mdg_slice passcode)
+/* The costly way. */
+static bool is_right(const struct user *one, struct mdg_slice passcode)
 {
     static const struct user nobody = {.log_n = LOG_N};
-    struct mdg_users *u = users;
-    const struct user *one = mdg_map_get(&u->map, name);
-    uint8_t hash[HASH_BYTES], print[HASH_BYTES];
-    size_t at = 0;
-    /* Without users there is nobody whose absence could show; and each login costs ten
-     * milliseconds of the worker: attack, a flood of them. */
-    if (passcode.len > MDG_PASSWORD_BYTES_MAX || u->map.len == 0)
-        return false;
-    if (one) {
-        at = fingerprint(u, one, passcode, print);
-        if (is_known(u, at, print))
-            return true;
-    }
     const struct user *against = one ? one : &nobody;
+    uint8_t hash[HASH_BYTES];
     if (scrypt(passcode, against->salt, against->log_n, hash) < 0)
         return false;
-    bool right = CRYPTO_memcmp(hash, against->hash, HASH_BYTES) == 0 && one;
-    if (right)
-        remember(u, at, print);
-    return right;
+    return CRYPTO_memcmp(hash, against->hash, HASH_BYTES) == 0 && one;
+}
+
+int mdg_users_check(void *users, const struct mdg_login *login)
+{
+    struct mdg_users *u = users;
+    const struct user *one = mdg_map_get(&u->map, login->name);
+    uint8_t print[HASH_BYTES];
+    size_t at = 0;
+    /* Without users there is nobody whose absence could show. */
+    if (login->passcode.len > MDG_PASSWORD_BYTES_MAX || u->map.len == 0)
+        return MDG_E_DENIED;
+    if (one) {
+        at = fingerprint(u, one, login->passcode, print);
+        if (is_known(u, at, print))
+            return 0;
+    }
+    if (u->tries && !mdg_tries_take(u->tries, login->address, login->now_ms))
+        return MDG_E_FULL;
+    if (!is_right(one, login->passcode))
+        return MDG_E_DENIED;
+    if (u->tries)
+        mdg_tries_give_back(u->tries, login->address, login->now_ms);
+    remember(u, at, print);
+    return 0;
 }

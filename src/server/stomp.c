@@ -146,6 +146,9 @@ int mdg_stomp_shared_get(struct madang *server, struct mdg_stomp_shared **out)
     if (err == 0)
         err = read_users(s);
     if (err == 0)
+        err = mdg_users_limit(s->users, (uint32_t)server->params.login_tries_per_minute,
+                              (uint32_t)server->params.login_tries_all_per_s);
+    if (err == 0)
         err = open_store(s);
     if (err < 0) {
         mdg_stomp_shared_free(s);

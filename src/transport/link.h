@@ -85,6 +85,9 @@ struct mdg_carrier {
     void (*pause)(struct mdg_link *l, bool paused);
     /* Bytes that wait to be written. */
     size_t (*queued)(const struct mdg_link *l);
+    /* Where the peer is, as its handshake said, for what is counted by address long after it. NULL:
+     * those who ask of it come by other carriers. */
+    void (*address)(const struct mdg_link *l, struct mdg_writer *w);
 };
 
 struct mdg_link_user {
@@ -116,6 +119,17 @@ static inline int mdg_link_send_unit(struct mdg_link *l, struct mdg_slice unit,
                                      const struct mdg_unit_meta *meta)
 {
     return l->carrier->send_unit(l, unit, meta);
+}
+
+/* Empty where it is not known. */
+static inline struct mdg_slice mdg_link_address(const struct mdg_link *l, uint8_t *text,
+                                                size_t size)
+{
+    struct mdg_writer w;
+    mdg_writer_init(&w, text, size);
+    if (l->carrier->address)
+        l->carrier->address(l, &w);
+    return mdg_slice(text, mdg_writer_fits(&w) ? w.len : 0);
 }
 
 static inline void mdg_link_close(struct mdg_link *l, int code, struct mdg_slice reason)

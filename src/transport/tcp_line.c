@@ -73,6 +73,7 @@ static const struct mdg_carrier carrier = {
     .close = mdg_tcp_close,
     .pause = mdg_tcp_pause,
     .queued = mdg_tcp_queued,
+    .address = mdg_tcp_address,
 };
 
 int mdg_tcp_line_accept(struct mdg_stream *s, const struct mdg_tcp_config *config,

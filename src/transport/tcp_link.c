@@ -108,6 +108,13 @@ size_t mdg_tcp_queued(const struct mdg_link *l)
     return t->close_code ? 0 : t->stream->out_bytes;
 }
 
+void mdg_tcp_address(const struct mdg_link *l, struct mdg_writer *w)
+{
+    struct mdg_addr peer;
+    if (mdg_stream_peer(tcp_of(l)->stream, &peer) == 0)
+        mdg_addr_write_ip(w, &peer);
+}
+
 bool mdg_tcp_input(struct mdg_tcp *t, struct mdg_input in, bool binary)
 {
     int err = t->link.user->on_input(&t->link, in, binary);

@@ -30,6 +30,7 @@ int mdg_tcp_send_unit(struct mdg_link *l, struct mdg_slice unit, const struct md
 void mdg_tcp_close(struct mdg_link *l, int code, struct mdg_slice reason);
 void mdg_tcp_pause(struct mdg_link *l, bool paused);
 size_t mdg_tcp_queued(const struct mdg_link *l);
+void mdg_tcp_address(const struct mdg_link *l, struct mdg_writer *w);
 void mdg_tcp_on_writable(struct mdg_stream *s);
 void mdg_tcp_on_eof(struct mdg_stream *s);
 void mdg_tcp_on_timeout(struct mdg_stream *s);

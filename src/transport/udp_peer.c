@@ -221,6 +221,11 @@ static size_t link_queued(const struct mdg_link *l)
     return peer->wants_acks ? peer->ring_bytes : 0;
 }
 
+static void link_address(const struct mdg_link *l, struct mdg_writer *w)
+{
+    mdg_addr_write_ip(w, &peer_of(l)->addr);
+}
+
 const struct mdg_carrier mdg_udp_carrier = {
     .name = "udp",
     .send = link_send,
@@ -228,6 +233,7 @@ const struct mdg_carrier mdg_udp_carrier = {
     .close = link_close,
     .pause = link_pause,
     .queued = link_queued,
+    .address = link_address,
 };
 
 const struct mdg_framing mdg_udp_framing = {.name = "udp", .text_only = true};

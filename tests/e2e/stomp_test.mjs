@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { Versions } from "@stomp/stompjs";
 import SockJS from "sockjs-client";
 import { Skip, sleep, test, until } from "./lib/harness.mjs";
-import { openWs } from "./lib/clients.mjs";
+import { openTcp, openWs } from "./lib/clients.mjs";
 import { BINARY, Program, stateFolder } from "./lib/server.mjs";
 import { Raw, connectJs, receipt, startTarget, subscribeJs } from "./lib/stomp.mjs";
 
@@ -290,6 +290,29 @@ test("madang passwd makes a user, and only the right passcode lets in", { once: 
     t.after(() => raw.close());
     assert.equal((await raw.connect("1.2", { login: "ann", passcode })).command, answer);
   }
+});
+
+test("a flood of wrong passcodes is put off, on STOMP and on lines, and who is known still comes in", { once: true }, async (t) => {
+  const users = join(stateFolder(t), "users");
+  const made = spawnSync(BINARY, ["passwd", "ann"], { input: "s3cret\n", encoding: "utf8" });
+  writeFileSync(users, made.stdout);
+  const server = await t.server({ args: ["--users-file", users, "--login-tries-per-minute", "3"] });
+  const login = async (passcode) => {
+    const raw = new Raw(server.port);
+    t.after(() => raw.close());
+    const frame = await raw.connect("1.2", { login: "ann", passcode });
+    return frame.headers?.message ?? frame.command;
+  };
+  assert.equal(await login("s3cret"), "CONNECTED");
+  const typist = await openTcp(t, server.port);
+  typist.socket.write("/login ann guess\n");
+  await until("the first guess is refused", () => /! forbidden/.test(typist.received));
+  const answers = [];
+  for (let i = 0; i < 4; i++) answers.push(await login("guess"));
+  assert.deepEqual(answers, ["Bad CONNECT", "Bad CONNECT", "Try again later", "Try again later"]);
+  typist.socket.write("/login ann guess\n");
+  await until("the next one is put off", () => /! rate_limited: too many logins were tried, try again later\n/.test(typist.received));
+  assert.equal(await login("s3cret"), "CONNECTED");
 });
 
 // A producer that counts receipts, a consumer that counts receipts of its ACKs, and a server that is

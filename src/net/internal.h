@@ -81,7 +81,9 @@ struct mdg_net {
     struct mdg_small small;                     /* of the streams' owners */
     struct mdg_stream_aux *shelf;               /* ready for use, without being zeroed again */
     struct mdg_stream_row dirty, reoffer, owed; /* owed: on_writable */
-    size_t flush_at; /* so many dirty streams are flushed before the turn ends */
+    struct mdg_stream_row yielded;
+    struct mdg_timer yield_timer; /* the next turn */
+    size_t flush_at;              /* so many dirty streams are flushed before the turn ends */
     bool flushing;
     struct mdg_defer reoffer_defer;
     struct mdg_list closing, idle, wheel[MDG_WHEEL_SLOTS];
@@ -145,6 +147,7 @@ void mdg_stream_read(struct mdg_stream *s);
 void mdg_stream_deliver(struct mdg_stream *s, uint8_t *data, size_t len);
 void mdg_stream_at_eof(struct mdg_stream *s);
 void mdg_stream_reoffer(struct mdg_stream *s); /* schedules */
+void mdg_net_run_yielded(struct mdg_timer *t, void *net);
 void mdg_net_run_reoffers(struct mdg_loop *loop, void *net);
 
 /* stream_out.c */

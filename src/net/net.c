@@ -108,6 +108,7 @@ int mdg_net_new(struct mdg_loop *loop, const struct mdg_net_config *config, stru
     mdg_list_init(&net->udp_closing);
     net->udp_wire = &mdg_udp_kernel;
     mdg_wheel_init(net);
+    mdg_timer_init(&net->yield_timer, mdg_net_run_yielded, net);
     net->reoffer_defer = (struct mdg_defer){.fn = mdg_net_run_reoffers, .arg = net};
     net->phase =
         (struct mdg_phase){.flush = on_flush_phase, .free = on_free_phase, .pending = has_pending};
@@ -131,12 +132,14 @@ void mdg_net_free(struct mdg_net *net)
     mdg_resolve_close(net);
     mdg_loop_remove_phase(net->loop, &net->phase);
     mdg_timer_stop(net->loop, &net->wheel_timer);
+    mdg_timer_stop(net->loop, &net->yield_timer);
     mdg_defer_cancel(&net->reoffer_defer);
     mdg_send_batch_free(net->batch);
     mdg_net_arena_free(net);
     mdg_tls_scratch_free(net);
     free(net->dirty.at);
     free(net->reoffer.at);
+    free(net->yielded.at);
     free(net->owed.at);
     mdg_pool_fini(&net->streams);
     mdg_pool_fini(&net->auxes);

@@ -97,6 +97,8 @@ void mdg_stream_free(struct mdg_stream *s)
     /* Normally empty by now; a row that was cut off in this turn may still name the stream. */
     if (net->reoffer.len)
         forget_in_row(&net->reoffer, s);
+    if (s->flags & MDG_STREAM_YIELDED)
+        forget_in_row(&net->yielded, s);
     if (net->owed.len)
         forget_in_row(&net->owed, s);
     if (s->flags & MDG_STREAM_DIRTY)

@@ -58,6 +58,7 @@ enum mdg_stream_flag {
     MDG_STREAM_SECURE = 1 << 11,   /* TLS */
     MDG_STREAM_IN_DATA = 1 << 12,  /* its on_data is on the call stack */
     MDG_STREAM_FAILED = 1 << 13,   /* the socket is broken: nothing can be sent */
+    MDG_STREAM_YIELDED = 1 << 14,  /* unread bytes are to be offered in the next turn */
 };
 
 /* Visible so that owners can embed knowledge of its size and read user_arg without a call. Fields
@@ -126,6 +127,10 @@ void mdg_stream_recv_into(struct mdg_stream *s, uint8_t *buf, size_t len);
 void mdg_stream_acknowledge(struct mdg_stream *s);
 /* Paused: nothing is read, the peer is slowed down by TCP; unread bytes are not offered. */
 void mdg_stream_pause_read(struct mdg_stream *s, bool paused);
+/* From on_data, by an owner that has had its share of this turn: what it leaves unconsumed is
+ * offered again in the next one, when others have been served, and nothing more is read until then.
+ */
+void mdg_stream_yield(struct mdg_stream *s);
 /* Changes the owner (upgrade after 101, sniffed protocol). Unread bytes, those not consumed by an
  * on_data on the stack included, are offered to the new owner in the same turn. The old owner hears
  * nothing more. The timeout stays. */

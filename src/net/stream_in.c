@@ -62,7 +62,7 @@ static void keep_unread(struct mdg_stream *s, const uint8_t *data, size_t len)
         }
         return;
     }
-    if (len > net->unread_max && !(s->flags & MDG_STREAM_PAUSED)) {
+    if (len > net->unread_max && !(s->flags & (MDG_STREAM_PAUSED | MDG_STREAM_YIELDED))) {
         mdg_stream_close(s, MDG_E_TOO_BIG);
         return;
     }
@@ -173,8 +173,8 @@ void mdg_stream_read(struct mdg_stream *s)
         mdg_tls_read(s);
         return;
     }
-    if (MDG_UNLIKELY(s->flags & MDG_STREAM_REOFFER))
-        return; /* what is unread comes first, later in this turn */
+    if (MDG_UNLIKELY(s->flags & (MDG_STREAM_REOFFER | MDG_STREAM_YIELDED)))
+        return; /* what is unread comes first, later in this turn or in the next */
     struct iovec iov[2];
     int iov_len = 0;
     size_t unread = 0, sink = 0;
@@ -293,6 +293,33 @@ void mdg_stream_reoffer(struct mdg_stream *s)
     }
     s->flags |= MDG_STREAM_REOFFER;
     mdg_loop_defer(net->loop, &net->reoffer_defer);
+}
+
+void mdg_stream_yield(struct mdg_stream *s)
+{
+    struct mdg_net *net = mdg_net_of(s);
+    assert(s->flags & MDG_STREAM_IN_DATA);
+    if (s->flags & (MDG_STREAM_YIELDED | MDG_STREAM_CLOSING | MDG_STREAM_LINGER))
+        return;
+    if (mdg_row_push(&net->yielded, s) < 0) {
+        mdg_stream_close(s, MDG_E_NO_MEMORY);
+        return;
+    }
+    s->flags |= MDG_STREAM_YIELDED;
+    if (net->yielded.len == 1)
+        mdg_timer_start(net->loop, &net->yield_timer, 0);
+}
+
+void mdg_net_run_yielded(struct mdg_timer *t, void *arg)
+{
+    struct mdg_net *net = arg;
+    (void)t;
+    for (size_t i = 0; i < net->yielded.len; i++) {
+        struct mdg_stream *s = net->yielded.at[i];
+        s->flags &= (uint16_t)~MDG_STREAM_YIELDED;
+        mdg_stream_reoffer(s);
+    }
+    net->yielded.len = 0;
 }
 
 /* Streams in the row cannot have been freed: that happens at the end of the turn, after this. */

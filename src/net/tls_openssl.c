@@ -167,8 +167,8 @@ void mdg_tls_read(struct mdg_stream *s)
         return;
     }
     tls->fresh = false;
-    if (s->flags & MDG_STREAM_REOFFER)
-        return; /* unread bytes come first, later in this turn */
+    if (s->flags & (MDG_STREAM_REOFFER | MDG_STREAM_YIELDED))
+        return; /* unread bytes come first, later in this turn or in the next */
     /* A record that OpenSSL holds in part may come out whole, hence the margin. */
     size_t room = net->hot_bytes - s->aux->unread_len - 2 * (size_t)RECORD_BYTES;
     struct iovec iov = {scratch->cipher, mdg_min_size(CIPHER_BYTES, room)};

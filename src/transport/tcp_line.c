@@ -43,15 +43,24 @@ static void take(struct mdg_tcp *t, const struct mdg_line_event *ev, bool *more)
     *more = mdg_tcp_input(t, ev->text, !mdg_utf8_valid(text));
 }
 
+/* Attack: tens of thousands of commands in one piece, each of which takes microseconds that the
+ * others wait. */
+enum { LINES_PER_TURN = 256 };
+
 static int64_t on_data(struct mdg_stream *s, struct mdg_input in)
 {
     struct mdg_tcp *t = s->user_arg;
     struct mdg_line_event ev;
     size_t len = in.len;
     bool more = !t->close_code && !t->paused;
-    while (more && mdg_line_dec_next(&t->lines, &in, &ev) == 1)
+    int lines = 0;
+    while (more && lines < LINES_PER_TURN && mdg_line_dec_next(&t->lines, &in, &ev) == 1) {
         take(t, &ev, &more);
-    if (more && t->eof && mdg_line_dec_end(&t->lines, &in, &ev) == 1)
+        lines++;
+    }
+    if (more && lines == LINES_PER_TURN && in.len > 0)
+        mdg_stream_yield(s);
+    else if (more && t->eof && mdg_line_dec_end(&t->lines, &in, &ev) == 1)
         take(t, &ev, &more);
     mdg_stream_acknowledge(s);
     return (int64_t)(t->close_code ? len : len - in.len);

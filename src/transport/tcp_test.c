@@ -273,6 +273,34 @@ static void a_paused_owner_gets_no_lines(void **state)
     stop(&f);
 }
 
+/* Others have their turn between the lines of one who sends many; and none of his is lost, be it
+ * that he hangs up at once. */
+static void a_flood_of_lines_takes_many_turns_and_arrives_whole(void **state)
+{
+    (void)state;
+    enum { LINES = 1300 };
+    struct fixture f;
+    char flood[2 * LINES], all[3 * LINES + 1];
+    for (size_t i = 0; i < LINES; i++) {
+        char c = (char)('a' + i % 26);
+        memcpy(flood + 2 * i, (char[]){c, '\n'}, 2);
+        memcpy(all + 3 * i, (char[]){'<', c, '>'}, 3);
+    }
+    all[3 * LINES] = '\0';
+    start(&f);
+    accept_line(&f);
+    assert_int_equal(send(f.client, flood, sizeof flood, MSG_NOSIGNAL), sizeof flood);
+    close(f.client);
+    f.client = -1;
+    assert_true(mdg_loop_step(f.loop, 0) >= 0);
+    assert_in_range(f.owner.len, 1, 3 * LINES / 2);
+    pass(&f, 20);
+    assert_string_equal(f.owner.got, all);
+    pass(&f, 1500);
+    assert_int_equal(f.owner.closed, 1);
+    stop(&f);
+}
+
 static void bytes_pass_as_they_are(void **state)
 {
     (void)state;
@@ -302,6 +330,7 @@ int main(void)
         cmocka_unit_test(a_request_line_closes),
         cmocka_unit_test(what_is_said_before_a_close_arrives),
         cmocka_unit_test(a_paused_owner_gets_no_lines),
+        cmocka_unit_test(a_flood_of_lines_takes_many_turns_and_arrives_whole),
         cmocka_unit_test(bytes_pass_as_they_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,8 +8,9 @@
 #include <stdlib.h>
 
 enum {
-    SINK_MIN = 1024,         /* less than this comes through the loop's buffer and is copied */
-    CLOSE_AT_ONCE_MAX = 4096 /* queued bytes that one attempt to send can be trusted with */
+    SINK_MIN = 1024,          /* less than this comes through the loop's buffer and is copied */
+    CLOSE_AT_ONCE_MAX = 4096, /* queued bytes that one attempt to send can be trusted with */
+    EVENTS_PER_TURN = 1024    /* attack: tens of thousands of requests in one piece; others wait */
 };
 
 /* The part of a message that lies in the present input. */
@@ -266,7 +267,8 @@ static int64_t take_input(struct mdg_ws_conn *c, struct mdg_input in)
     if (mdg_ws_is(c, MDG_WS_OVER))
         return (int64_t)total;
     refill(c);
-    while (!mdg_ws_is(c, MDG_WS_USER_PAUSED | MDG_WS_OUT_PAUSED) &&
+    int events = 0;
+    while (!mdg_ws_is(c, MDG_WS_USER_PAUSED | MDG_WS_OUT_PAUSED) && events++ < EVENTS_PER_TURN &&
            (rc = mdg_ws_dec_next(&c->dec, &c->endpoint->codec, &in, &ev)) == 1) {
         if (ev.type == MDG_WS_EVENT_DATA)
             on_piece(c, &ev, &p);
@@ -283,6 +285,8 @@ static int64_t take_input(struct mdg_ws_conn *c, struct mdg_input in)
     if (mdg_ws_is(c, MDG_WS_OVER))
         return (int64_t)total;
     arm(c);
+    if (events > EVENTS_PER_TURN && in.len > 0)
+        mdg_stream_yield(c->stream);
     return (int64_t)(total - in.len);
 }
 

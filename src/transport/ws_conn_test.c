@@ -472,6 +472,25 @@ static void the_closing_handshake_from_us(void **state)
     free(s);
 }
 
+static void a_flood_of_small_units_takes_many_turns_and_arrives_whole(void **state)
+{
+    struct fixture *f = *state;
+    enum { UNITS = 6000 };
+    struct heard h = {0};
+    int fd = connect_ws(f, &plain, NULL, &h);
+    uint8_t *wire = malloc(UNITS * 8);
+    size_t len = 0;
+    assert_non_null(wire);
+    for (int i = 0; i < UNITS; i++)
+        len += frame(wire + len, 0x81, "a", 1);
+    assert_int_equal(write(fd, wire, len), len);
+    test_net_turn(&f->net);
+    assert_in_range(h.units, 1, UNITS / 2);
+    TEST_NET_UNTIL(&f->net, h.units == UNITS);
+    close(fd);
+    free(wire);
+}
+
 static void a_peer_that_does_not_answer_the_close_is_left(void **state)
 {
     struct fixture *f = *state;
@@ -797,6 +816,7 @@ int main(void)
         T(the_peer_is_told_what_it_did_wrong),
         T(the_closing_handshake_from_the_peer),
         T(the_closing_handshake_from_us),
+        T(a_flood_of_small_units_takes_many_turns_and_arrives_whole),
         T(a_peer_that_does_not_answer_the_close_is_left),
         T(silence_is_met_with_a_ping_and_then_given_up),
         T(a_peer_that_never_reads_is_not_read_and_misses_nothing),

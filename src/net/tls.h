@@ -35,6 +35,11 @@ void mdg_tls_context_unref(struct mdg_tls_context *t); /* NULL is allowed */
 int mdg_tls_context_reload(struct mdg_tls_context *t, char *errbuf,
                            size_t errbuf_len) MDG_NODISCARD;
 
+/* From now on tickets are sealed with a new key; those of the key before it count still, older ones
+ * do not. Who copies the server's memory can read no recording older than two of these (RFC
+ * 5077 5.5, RFC 8446 C.4). Any thread. MDG_E_UNSUPPORTED: no random numbers; the key stays. */
+int mdg_tls_context_rotate(struct mdg_tls_context *t) MDG_NODISCARD;
+
 /* Starts the server side on a plain stream; what is unread (the ClientHello) is used. From then on
  * on_data sees plain text. A failed handshake closes with MDG_E_PROTO.
  * MDG_E_NO_MEMORY; MDG_E_FULL: plain output is queued that the socket does not take. */

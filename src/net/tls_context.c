@@ -2,6 +2,7 @@
  * makes a new set beside the old one; connections keep the set that they began with. */
 #include "net/tls_internal.h"
 #include <errno.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
@@ -13,8 +14,13 @@
 
 enum {
     CERTS_MAX = 64,
-    TICKET_KEY_BYTES = 80, /* SSL_CTX_set_tlsext_ticket_keys(3): name 16, HMAC 32, AES 32 */
-    NAME_MAX_BYTES = 255,  /* RFC 1035 2.3.4 */
+    TICKET_NAME_BYTES = 16, /* SSL_CTX_set_tlsext_ticket_key_evp_cb(3) */
+    NAME_MAX_BYTES = 255,   /* RFC 1035 2.3.4 */
+};
+
+/* RFC 5077 4: the ticket names the key that sealed it. */
+struct ticket_key {
+    uint8_t name[TICKET_NAME_BYTES], hmac[32], aes[32];
 };
 
 struct mdg_tls_set {
@@ -27,13 +33,13 @@ struct mdg_tls_context {
     atomic_uint refs;
     bool client, verify;
     BIO_METHOD *bio;
-    uint8_t ticket_keys[TICKET_KEY_BYTES];
-    uint8_t alpn[256]; /* length-prefixed, one name */
+    struct ticket_key ticket_keys[2]; /* the present one and the one before it */
+    uint8_t alpn[256];                /* length-prefixed, one name */
     unsigned alpn_len;
     char *ca_path;
     struct mdg_tls_cert_files certs[CERTS_MAX]; /* own copies of the paths */
     size_t certs_len;
-    pthread_mutex_t lock; /* set, session */
+    pthread_mutex_t lock; /* set, session, ticket_keys */
     struct mdg_tls_set *set;
     SSL_SESSION *session; /* client: of the last connection, and to whom */
     char session_name[NAME_MAX_BYTES + 1];
@@ -110,6 +116,68 @@ static int on_new_session(SSL *ssl, SSL_SESSION *session)
     return 1;
 }
 
+/* The key of a ticket, or for a new one. Returns which of them, or -1. */
+static int find_ticket_key(struct mdg_tls_context *t, const uint8_t *name, struct ticket_key *out)
+{
+    int found = -1;
+    pthread_mutex_lock(&t->lock);
+    for (int i = 0; i < 2 && found < 0; i++) {
+        if (!name || memcmp(t->ticket_keys[i].name, name, TICKET_NAME_BYTES) == 0) {
+            *out = t->ticket_keys[i];
+            found = i;
+        }
+    }
+    pthread_mutex_unlock(&t->lock);
+    return found;
+}
+
+static bool set_hmac(EVP_MAC_CTX *hmac, struct ticket_key *key)
+{
+    char digest[] = "SHA256";
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, key->hmac, sizeof key->hmac),
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_end(),
+    };
+    return EVP_MAC_CTX_set_params(hmac, params) == 1;
+}
+
+/* As SSL_CTX_set_tlsext_ticket_key_evp_cb(3) wants it: 1 good, 2 good but to be sealed anew, 0 the
+ * client begins without its ticket, -1 the handshake fails. */
+static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *aes,
+                     EVP_MAC_CTX *hmac, int sealing)
+{
+    struct mdg_tls_context *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    struct ticket_key key;
+    int which = find_ticket_key(t, sealing ? NULL : name, &key);
+    if (which < 0)
+        return 0;
+    bool ok = set_hmac(hmac, &key);
+    if (sealing) {
+        memcpy(name, key.name, TICKET_NAME_BYTES);
+        ok = ok && RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) == 1;
+    }
+    ok = ok && EVP_CipherInit_ex(aes, EVP_aes_256_cbc(), NULL, key.aes, iv, sealing) == 1;
+    OPENSSL_cleanse(&key, sizeof key);
+    if (!ok)
+        return -1;
+    /* RFC 8446 C.4: a ticket is used once, hence another for the next time. */
+    return which == 0 && SSL_version(ssl) != TLS1_3_VERSION ? 1 : 2;
+}
+
+int mdg_tls_context_rotate(struct mdg_tls_context *t)
+{
+    struct ticket_key fresh;
+    if (RAND_bytes((unsigned char *)&fresh, sizeof fresh) != 1)
+        return MDG_E_UNSUPPORTED;
+    pthread_mutex_lock(&t->lock);
+    t->ticket_keys[1] = t->ticket_keys[0];
+    t->ticket_keys[0] = fresh;
+    pthread_mutex_unlock(&t->lock);
+    OPENSSL_cleanse(&fresh, sizeof fresh);
+    return 0;
+}
+
 static SSL_CTX *new_ctx(struct mdg_tls_context *t)
 {
     SSL_CTX *ctx = SSL_CTX_new(t->client ? TLS_client_method() : TLS_server_method());
@@ -139,7 +207,7 @@ static SSL_CTX *new_ctx(struct mdg_tls_context *t)
     }
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets hold the state */
     SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"madang", 6);
-    SSL_CTX_set_tlsext_ticket_keys(ctx, t->ticket_keys, sizeof t->ticket_keys);
+    SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket);
     if (t->alpn_len)
         SSL_CTX_set_alpn_select_cb(ctx, on_alpn, t);
     return ctx;
@@ -259,8 +327,8 @@ int mdg_tls_context_new(const struct mdg_tls_config *config, struct mdg_tls_cont
     pthread_mutex_init(&t->lock, NULL);
     t->bio = new_bio_method();
     int err = t->bio ? copy_config(t, config) : MDG_E_NO_MEMORY;
-    if (err == 0 && RAND_bytes(t->ticket_keys, sizeof t->ticket_keys) != 1)
-        err = MDG_E_NO_MEMORY;
+    for (int i = 0; err == 0 && i < 2; i++)
+        err = mdg_tls_context_rotate(t);
     if (err == 0)
         err = load_set(t, &t->set, errbuf, errbuf_len);
     if (err < 0) {

@@ -410,6 +410,32 @@ static void a_failed_reload_keeps_the_old_certificates(void **state)
     end(t);
 }
 
+static bool resumes(struct certs *c, struct mdg_tls_context *client)
+{
+    struct talk *t = begin(c->server, client, "localhost");
+    say(t->server.stream, "x"); /* the next ticket has come when this has */
+    TEST_NET_UNTIL(&t->net, t->client.got_len == 1);
+    bool resumed = mdg_tls_resumed(t->server.stream);
+    end(t);
+    return resumed;
+}
+
+static void tickets_outlive_one_change_of_keys_and_not_two(void **state)
+{
+    struct certs *c = *state;
+    struct mdg_tls_context *client = client_context(c->cert[0], true, NULL);
+    assert_false(resumes(c, client));
+    assert_true(resumes(c, client));
+    assert_int_equal(mdg_tls_context_rotate(c->server), 0);
+    assert_true(resumes(c, client));
+    assert_int_equal(mdg_tls_context_rotate(c->server), 0);
+    assert_true(resumes(c, client)); /* it was sealed anew in between */
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(mdg_tls_context_rotate(c->server), 0);
+    assert_false(resumes(c, client));
+    mdg_tls_context_unref(client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -417,6 +443,7 @@ int main(void)
         cmocka_unit_test(large_output_is_paced_by_the_reader_and_arrives_unchanged),
         cmocka_unit_test(an_echo_borrows_from_the_decrypted_input),
         cmocka_unit_test(a_second_connection_resumes_even_after_a_reload),
+        cmocka_unit_test(tickets_outlive_one_change_of_keys_and_not_two),
         cmocka_unit_test(the_name_picks_the_certificate),
         cmocka_unit_test(a_wrong_name_or_an_unknown_issuer_is_refused),
         cmocka_unit_test(a_protocol_nobody_speaks_is_refused),

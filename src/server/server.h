@@ -98,6 +98,7 @@ struct mdg_worker {
     struct mdg_handle *ending;   /* whose on_close is running */
     struct mdg_handles held;     /* handshakes that wait for an answer */
     struct mdg_timer tick;       /* hub housekeeping */
+    uint64_t tickets_due_ms;     /* a new key for TLS tickets; the first worker's */
     struct mdg_timer turn_again; /* the hub yielded */
     struct mdg_timer grace;      /* the steps and the end of a graceful stop */
     struct mdg_defer hub_turn;

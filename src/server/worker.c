@@ -3,6 +3,7 @@
 #include "loop/backend.h"
 #include "net/net.h"
 #include "net/stream.h"
+#include "net/tls.h"
 #include "server/api_ws.h"
 #include "server/memory.h"
 #include "server/ports.h"
@@ -17,6 +18,7 @@
 enum {
     TICK_MS = 100,         /* hub housekeeping */
     FANOUT_BUDGET = 20000, /* deliveries, about 50 ms of sending, before the loop gets its turn */
+    TICKET_KEY_MS = 12 * 60 * 60 * 1000,
     LAST_WORDS_ROUNDS = 8, /* of workers that end and tell each other so */
 };
 
@@ -48,6 +50,16 @@ static void on_hub_pending(void *arg)
     mdg_loop_defer(w->loop, &w->hub_turn);
 }
 
+static void renew_ticket_key(struct mdg_worker *w)
+{
+    uint64_t now_ms = mdg_loop_now_ms(w->loop);
+    if (w->index != 0 || !w->server->tls || now_ms < w->tickets_due_ms)
+        return;
+    /* The first is made with the context; one that cannot be made now is tried at the next tick. */
+    if (w->tickets_due_ms == 0 || mdg_tls_context_rotate(w->server->tls) == 0)
+        w->tickets_due_ms = now_ms + TICKET_KEY_MS;
+}
+
 static void on_tick(struct mdg_timer *t, void *arg)
 {
     struct mdg_worker *w = arg;
@@ -56,6 +68,7 @@ static void on_tick(struct mdg_timer *t, void *arg)
     mdg_metrics_publish(w);
     mdg_spread_count(w);
     mdg_memory_tick(w);
+    renew_ticket_key(w);
     mdg_timer_start(w->loop, t, TICK_MS);
 }
 

@@ -58,6 +58,7 @@ static struct mdg_udp_peer *new_peer(struct mdg_udp_hall *hall, const struct mdg
     peer->hall = hall;
     peer->addr = *from;
     peer->person = person;
+    mdg_udp_peer_begin(peer);
     peer->next_seq = 1;
     peer->heard_ms = peer->opened_ms = mdg_loop_now_ms(hall->loop);
     peer->key_len = (uint8_t)key.len;
@@ -238,10 +239,7 @@ static void on_writable(struct mdg_udp *u)
     MDG_LIST_FOR(it, next, &hall->peers)
     {
         struct mdg_udp_peer *peer = MDG_CONTAINER_OF(it, struct mdg_udp_peer, in_hall);
-        if (!peer->refused || peer->closing)
-            continue;
-        peer->refused = false;
-        peer->link.user->on_writable(&peer->link);
+        mdg_udp_peer_writable(peer);
     }
 }
 

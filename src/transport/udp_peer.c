@@ -141,6 +141,53 @@ static int send_numbered(struct mdg_udp_peer *peer, struct mdg_chunk *chunk)
     return 0;
 }
 
+/* What a person is told in one turn goes out together: /help is a dozen lines, and whoever forges a
+ * proven address could otherwise make us send as many datagrams there for one of his. */
+static int flush_lines(struct mdg_udp_peer *peer)
+{
+    struct mdg_slice part = mdg_buf_slice(&peer->lines);
+    if (part.len == 0)
+        return 0;
+    int err = mdg_udp_write(peer->hall->socket, &peer->addr, &part, 1);
+    if (err == MDG_E_FULL) {
+        peer->refused = true;
+        return err;
+    }
+    mdg_buf_fini(&peer->lines);
+    mdg_buf_init(&peer->lines, peer->hall->options->datagram_bytes_max);
+    return 0;
+}
+
+static void on_turn_over(struct mdg_loop *loop, void *arg)
+{
+    (void)loop;
+    (void)!flush_lines(arg);
+}
+
+static int say_line(struct mdg_udp_peer *peer, struct mdg_slice line)
+{
+    uint32_t max = peer->hall->options->datagram_bytes_max;
+    int err = 0;
+    if (peer->lines.len + line.len > max)
+        err = flush_lines(peer);
+    if (err == 0 && line.len > max)
+        return too_long(peer);
+    if (err == 0)
+        err = mdg_buf_append(&peer->lines, line);
+    if (err == 0)
+        mdg_loop_defer(peer->hall->loop, &peer->turn_over);
+    return err;
+}
+
+void mdg_udp_peer_writable(struct mdg_udp_peer *peer)
+{
+    if (!peer->refused || peer->closing)
+        return;
+    peer->refused = false;
+    if (flush_lines(peer) == 0)
+        peer->link.user->on_writable(&peer->link);
+}
+
 static int send_one(struct mdg_udp_peer *peer, struct mdg_chunk *chunk)
 {
     size_t head = peer->person ? 0 : MDG_UDP_DATA_HEAD;
@@ -158,6 +205,8 @@ static int link_send(struct mdg_link *l, struct mdg_chunk *framed, size_t n)
     struct mdg_udp_peer *peer = peer_of(l);
     if (peer->closing)
         return MDG_E_CLOSED;
+    if (flush_lines(peer) < 0)
+        return MDG_E_FULL; /* what was said before comes before */
     for (size_t i = 0; i < n; i++) {
         int err = send_one(peer, &framed[i]);
         if (err == 0)
@@ -187,6 +236,11 @@ static int link_send_unit(struct mdg_link *l, struct mdg_slice unit,
     mdg_writer_init(&w, blob->data, blob->len);
     struct mdg_chunk chunk = mdg_chunk_all(blob);
     err = mdg_frame(l->framing, &w, unit, meta);
+    if (err == 0 && peer_of(l)->person && !peer_of(l)->closing) {
+        err = say_line(peer_of(l), mdg_slice(blob->data, blob->len));
+        mdg_blob_unref(blob);
+        return err;
+    }
     if (err == 0)
         err = link_send(l, &chunk, 1);
     if (err)
@@ -207,6 +261,7 @@ static void link_close(struct mdg_link *l, int code, struct mdg_slice reason)
             memcpy(text, reason.data, bye.body.len);
         mdg_udp_say(peer->hall, &peer->addr, &bye);
     }
+    (void)!flush_lines(peer); /* a full socket: it is lost, as on the way */
     mdg_udp_peer_end(peer, code);
 }
 
@@ -261,14 +316,6 @@ const struct mdg_framing mdg_udp_line_framing = {
 
 /* ---- What comes in ---- */
 
-static void tell_writable(struct mdg_udp_peer *peer)
-{
-    if (!peer->refused || peer->closing)
-        return;
-    peer->refused = false;
-    peer->link.user->on_writable(&peer->link);
-}
-
 static void input(struct mdg_udp_peer *peer, struct mdg_input in)
 {
     bool binary = !mdg_utf8_valid(mdg_slice(in.data, in.len));
@@ -313,7 +360,7 @@ static void take_ack(struct mdg_udp_peer *peer, const struct mdg_udp_packet *ack
         if (sent->chunk.blob && mdg_udp_acked(ack, sent->seq))
             forget(peer, sent);
     }
-    tell_writable(peer);
+    mdg_udp_peer_writable(peer);
 }
 
 /* Once more, if it is still there and was not sent too often. */
@@ -407,8 +454,16 @@ static void finish(struct mdg_loop *loop, void *arg)
     for (unsigned i = 0; peer->ring && i < MDG_UDP_RING; i++)
         forget(peer, &peer->ring[i]);
     free(peer->ring);
+    mdg_defer_cancel(&peer->turn_over);
+    mdg_buf_fini(&peer->lines);
     peer->end.fn = dispose;
     mdg_loop_dispose(loop, &peer->end);
+}
+
+void mdg_udp_peer_begin(struct mdg_udp_peer *peer)
+{
+    mdg_buf_init(&peer->lines, peer->hall->options->datagram_bytes_max);
+    peer->turn_over = (struct mdg_defer){.fn = on_turn_over, .arg = peer};
 }
 
 void mdg_udp_peer_end(struct mdg_udp_peer *peer, int code)

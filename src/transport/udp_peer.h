@@ -2,6 +2,7 @@
 #ifndef MDG_UDP_PEER_H
 #define MDG_UDP_PEER_H
 
+#include "base/buf.h"
 #include "base/map.h"
 #include "codec/udp.h"
 #include "loop/loop.h"
@@ -35,7 +36,8 @@ struct mdg_udp_peer {
     uint64_t nonce;               /* of the HELLO that opened it: another one is another client's */
     struct mdg_udp_window window; /* of what the client sent */
     uint32_t next_seq;            /* of ours; starts at 1 */
-    struct mdg_defer end;
+    struct mdg_buf lines;         /* a person's, said in this turn */
+    struct mdg_defer turn_over, end;
     uint16_t close_code;
     uint8_t key_len;
     bool person, wants_acks, paused, refused, closing;
@@ -70,6 +72,10 @@ void mdg_udp_say(struct mdg_udp_hall *hall, const struct mdg_addr *to,
 void mdg_udp_peer_take(struct mdg_udp_peer *peer, struct mdg_udp_packet *p);
 /* Sends again what waited too long for its acknowledgement. */
 void mdg_udp_peer_retry(struct mdg_udp_peer *peer, uint64_t now_ms);
+/* After its hall is set. */
+void mdg_udp_peer_begin(struct mdg_udp_peer *peer);
+/* The socket has room again. */
+void mdg_udp_peer_writable(struct mdg_udp_peer *peer);
 /* Its address and token are free at once; on_close and the end come later in this turn. */
 void mdg_udp_peer_end(struct mdg_udp_peer *peer, int code);
 

@@ -55,6 +55,22 @@ test("a person with nc -u is in the room", { timeout: 60 }, async (t) => {
   await until("gone", () => counts().at(-1) === 1);
 });
 
+test("what a person is told at once is one datagram; who proved nothing gets 48 bytes for each", async (t) => {
+  const server = await t.server();
+  const stranger = endpoint(t, server.port);
+  stranger.say("/help\n/help\n/who\n");
+  await until("a code", () => stranger.got.length > 0);
+  const person = endpoint(t, server.port);
+  await comeIn(person);
+  const before = person.got.length;
+  person.say("/help\n");
+  await until("the help", () => person.lines().includes("anything else is said as it is"));
+  person.say("/nick ann\n/nope\n");
+  await until("both answers, in order", () => /you are ann\n! unknown_command/.test(person.lines()));
+  assert.deepEqual(person.got.slice(before).map((m) => m.toString().split("\n")[0].split(" ").slice(0, 2).join(" ")), ["* /join", "* you"]);
+  assert.deepEqual(stranger.got.map((m) => m.length <= 48), [true]);
+});
+
 /** A program: comes in, counts what it is sent, asks for what is missing. */
 async function program(t, port, token = Buffer.alloc(16)) {
   const p = endpoint(t, port);

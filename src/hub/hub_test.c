@@ -675,6 +675,35 @@ static void test_who_lost_his_name_is_kicked(void **state)
     for_each_count(oust, NULL);
 }
 
+/* Attack: sessions are opened until forty of them meet in one bucket of the table. */
+static void test_nobody_keeps_a_lost_name_by_crowding(void **state)
+{
+    (void)state;
+    enum { MANY = 40, APART = 64 };
+    static struct mdg_principal_home home = {no_home};
+    struct kit kit;
+    struct kit_client *row = calloc(MANY, sizeof *row);
+    assert_non_null(row);
+    assert_int_equal(kit_init(&kit, 1, 1, NULL), 0);
+    for (unsigned i = 0; i < MANY * APART; i++) {
+        struct kit_client *c = &row[i / APART];
+        assert_int_equal(kit_client_init(&kit, 0, c, "bob", true), 0);
+        if (i % APART != APART - 1) {
+            kit_client_fini(c);
+            continue;
+        }
+        c->principal->home = &home;
+        c->principal->owner = 7;
+    }
+    mdg_hub_oust(kit.hubs[0], MDG_SLICE_LIT("bob"), 7);
+    for (unsigned i = 0; i < MANY; i++) {
+        assert_int_equal(row[i].kicked, MDG_E_EXISTS);
+        kit_client_fini(&row[i]);
+    }
+    kit_fini(&kit);
+    free(row);
+}
+
 static void test_an_expired_principal_is_kicked_within_a_tick(void **state)
 {
     (void)state;
@@ -1092,6 +1121,7 @@ int main(void)
         cmocka_unit_test(test_a_session_knows_its_rooms_in_the_order_of_its_joins),
         cmocka_unit_test(test_who_leaves_while_waiting_to_be_served_gets_nothing),
         cmocka_unit_test(test_who_lost_his_name_is_kicked),
+        cmocka_unit_test(test_nobody_keeps_a_lost_name_by_crowding),
         cmocka_unit_test(test_idle_rooms_are_forgotten_and_come_back_with_a_new_epoch),
         cmocka_unit_test(test_limits_hold),
         cmocka_unit_test(test_rooms_with_messages_outlive_invented_ones),

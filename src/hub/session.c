@@ -133,19 +133,27 @@ static bool is_ousted(const struct mdg_session *s, struct mdg_slice name, uint64
     return who->home && who->owner == owner && mdg_slice_eq_nocase(mdg_principal_name(who), name);
 }
 
-/* A kick may take other sessions of the same client out of the chain: ids stay valid. */
+/* The one with the lowest id behind `id` in this bucket. */
+static struct mdg_session *next_ousted(const struct mdg_hub *h, size_t at, uint64_t id,
+                                       struct mdg_slice name, uint64_t owner)
+{
+    struct mdg_session *next = NULL;
+    for (struct mdg_session *s = h->sessions[at]; s; s = s->id_next) {
+        if (s->id > id && (!next || s->id < next->id) && is_ousted(s, name, owner))
+            next = s;
+    }
+    return next;
+}
+
+/* A kick may take any session out of the chain: so the way through it goes by ids. There are about
+ * two in a bucket; attack: somebody who keeps those of his sessions that meet in one. */
 static void oust_bucket(struct mdg_hub *h, size_t at, struct mdg_slice name, uint64_t owner)
 {
-    uint64_t ids[32]; /* there are about two sessions in a bucket */
-    size_t n = 0;
-    for (struct mdg_session *s = h->sessions[at]; s && n < MDG_ARRAY_LEN(ids); s = s->id_next) {
-        if (is_ousted(s, name, owner))
-            ids[n++] = s->id;
-    }
-    for (size_t i = 0; i < n; i++) {
-        struct mdg_session *s = mdg_session_find(h, ids[i]);
-        if (s)
-            s->ops->kick(s, MDG_E_EXISTS);
+    uint64_t id = 0;
+    struct mdg_session *s;
+    while ((s = next_ousted(h, at, id, name, owner))) {
+        id = s->id;
+        s->ops->kick(s, MDG_E_EXISTS);
     }
 }
 

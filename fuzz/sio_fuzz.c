@@ -17,11 +17,11 @@ static void inline_attachments(const struct mdg_sio_packet *p)
     struct mdg_slice value;
     struct mdg_writer w;
     mdg_writer_init(&w, NULL, 0);
-    mdg_sio_write_inline(&w, p->data, parts, 2);
+    must(mdg_sio_write_inline(&w, p->data, parts, 2, SIZE_MAX) == 0);
     uint8_t *room = malloc(w.len + 1);
     must(room != NULL);
     mdg_writer_init(&w, room, w.len);
-    mdg_sio_write_inline(&w, p->data, parts, 2);
+    must(mdg_sio_write_inline(&w, p->data, parts, 2, SIZE_MAX) == 0);
     must(mdg_writer_fits(&w));
     must(mdg_json_check(mdg_slice(room, w.len), MDG_JSON_DEPTH_MAX, &value) == 0);
     must(mdg_json_count(value) == mdg_json_count(p->data));

@@ -380,13 +380,17 @@ static int hand_over_binary(struct madang_client *c)
         size_t begin = i ? s->ends[i - 1] : 0;
         parts[i] = mdg_slice(s->bytes.data + begin, s->ends[i] - begin);
     }
+    /* Each attachment once, in base64: a server may name one of them a million times. */
+    size_t most = s->packet.len + 2 * s->bytes.len + s->got * sizeof "==";
     mdg_writer_init(&w, NULL, 0);
     if (rc == 0)
-        mdg_sio_write_inline(&w, p.data, parts, s->got);
-    uint8_t *text = malloc(w.len + 1);
-    if (rc == 0 && text) {
+        rc = mdg_sio_write_inline(&w, p.data, parts, s->got, most);
+    uint8_t *text = rc == 0 ? malloc(w.len + 1) : NULL;
+    if (rc == 0 && !text)
+        rc = MDG_E_NO_MEMORY;
+    if (text) {
         mdg_writer_init(&w, text, w.len);
-        mdg_sio_write_inline(&w, p.data, parts, s->got);
+        (void)!mdg_sio_write_inline(&w, p.data, parts, s->got, most);
         rc = hand_over(c, &p, mdg_slice(text, w.len));
     }
     free(text);
@@ -395,7 +399,7 @@ static int hand_over_binary(struct madang_client *c)
         mdg_buf_fini(&s->packet);
         mdg_buf_fini(&s->bytes);
     }
-    return rc < 0 ? rc : text ? 0 : MDG_E_NO_MEMORY;
+    return rc;
 }
 
 static int take_attachment(struct madang_client *c, struct mdg_slice data)

@@ -248,9 +248,16 @@ static const uint8_t *skip_string(const uint8_t *at, const uint8_t *end)
     return at < end ? at + 1 : end;
 }
 
+static void write_attachment(struct mdg_writer *w, struct mdg_slice bytes)
+{
+    mdg_write_str(w, "{\"base64\":\"");
+    mdg_write_base64(w, bytes);
+    mdg_write_str(w, "\"}");
+}
+
 /* A placeholder holds no object, so it is what stands between a brace and the next one. */
-void mdg_sio_write_inline(struct mdg_writer *w, struct mdg_slice json,
-                          const struct mdg_slice *attachments, size_t count)
+int mdg_sio_write_inline(struct mdg_writer *w, struct mdg_slice json,
+                         const struct mdg_slice *attachments, size_t count, size_t most)
 {
     const uint8_t *end = json.data + json.len, *said = json.data, *open = NULL;
     uint64_t num;
@@ -265,12 +272,13 @@ void mdg_sio_write_inline(struct mdg_writer *w, struct mdg_slice json,
             continue;
         if (mdg_sio_placeholder(mdg_slice(open, (size_t)(at - open)), &num) && num < count) {
             mdg_write_bytes(w, said, (size_t)(open - said));
-            mdg_write_str(w, "{\"base64\":\"");
-            mdg_write_base64(w, attachments[num]);
-            mdg_write_str(w, "\"}");
+            if (w->len + mdg_base64_encoded_len(attachments[num].len) > most)
+                return MDG_E_TOO_BIG;
+            write_attachment(w, attachments[num]);
             said = at;
         }
         open = NULL;
     }
     mdg_write_bytes(w, said, (size_t)(end - said));
+    return w->len > most ? MDG_E_TOO_BIG : 0;
 }

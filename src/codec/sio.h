@@ -74,9 +74,12 @@ void mdg_sio_write_head(struct mdg_writer *w, enum mdg_sio_type type, uint32_t a
                         struct mdg_slice nsp, const uint64_t *id);
 /* ["event",args...]: args is a JSON array, or empty for none. event is plain text. */
 void mdg_sio_write_event(struct mdg_writer *w, struct mdg_slice event, struct mdg_slice args);
-/* Checked JSON for those who cannot take attachments: a placeholder becomes {"base64":"..."}. */
-void mdg_sio_write_inline(struct mdg_writer *w, struct mdg_slice json,
-                          const struct mdg_slice *attachments, size_t count);
+/* Checked JSON for those who cannot take attachments: a placeholder becomes {"base64":"..."}.
+ * MDG_E_TOO_BIG: more than `most` bytes; any number of placeholders may name the same attachment.
+ */
+int mdg_sio_write_inline(struct mdg_writer *w, struct mdg_slice json,
+                         const struct mdg_slice *attachments, size_t count,
+                         size_t most) MDG_NODISCARD;
 /* The arguments behind the event's name, as the text between the brackets of `data`: "1,{}", or
  * empty. So a JSON array of them is '[' + this + ']'. */
 struct mdg_slice mdg_sio_args(const struct mdg_sio_packet *p);

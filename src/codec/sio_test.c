@@ -248,10 +248,34 @@ static void attachments_stand_where_their_placeholders_stood(void **state)
     struct mdg_writer w;
     for (size_t i = 0; i < MDG_ARRAY_LEN(cases); i++) {
         mdg_writer_init(&w, room, sizeof room);
-        mdg_sio_write_inline(&w, mdg_slice_str(cases[i].json), parts, 2);
+        assert_int_equal(
+            mdg_sio_write_inline(&w, mdg_slice_str(cases[i].json), parts, 2, sizeof room), 0);
         if (!is(mdg_slice(room, w.len), cases[i].inlined))
             fail_msg("%s became %.*s", cases[i].json, (int)w.len, room);
     }
+}
+
+/* Attack: a thousand placeholders of one attachment of a megabyte. */
+static void an_attachment_that_is_named_often_does_not_fill_the_memory(void **state)
+{
+    static uint8_t megabyte[1 << 20];
+    static char json[64 * 1024];
+    const struct mdg_slice part = mdg_slice(megabyte, sizeof megabyte);
+    size_t most = sizeof json + 2 * sizeof megabyte;
+    struct mdg_writer w;
+    (void)state;
+    mdg_writer_init(&w, json, sizeof json);
+    mdg_write_str(&w, "[\"a\"");
+    for (int i = 0; i < 1000; i++)
+        mdg_write_str(&w, ",{\"_placeholder\":true,\"num\":0}");
+    mdg_write_str(&w, "]");
+    const struct mdg_slice all = mdg_slice(json, w.len);
+    mdg_writer_init(&w, NULL, 0);
+    assert_int_equal(mdg_sio_write_inline(&w, all, &part, 1, most), MDG_E_TOO_BIG);
+    assert_true(w.len <= most);
+    mdg_writer_init(&w, NULL, 0);
+    assert_int_equal(mdg_sio_write_inline(&w, MDG_SLICE_LIT("[\"much\"]"), NULL, 0, 7),
+                     MDG_E_TOO_BIG);
 }
 
 int main(void)
@@ -266,6 +290,7 @@ int main(void)
         cmocka_unit_test(heads_and_events_are_written_as_the_protocol_shows_them),
         cmocka_unit_test(an_event_may_be_sent_when_it_is_an_array_that_begins_with_a_name),
         cmocka_unit_test(attachments_stand_where_their_placeholders_stood),
+        cmocka_unit_test(an_attachment_that_is_named_often_does_not_fill_the_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -76,7 +76,6 @@ struct mdg_slice mdg_slice_split(struct mdg_slice *rest, uint8_t sep);
 /* Decimal digits only, the whole slice, no sign, no blanks. MDG_E_SYNTAX or MDG_E_TOO_BIG. */
 int mdg_slice_u64(struct mdg_slice s, uint64_t *out) MDG_NODISCARD;
 
-/* Intrusive doubly linked list with a sentinel head. */
 /* A list that is one pointer while nothing is in it: for what is seldom there. Newest first. */
 struct mdg_node {
     struct mdg_node *next, **at; /* at: the pointer that points here */
@@ -97,6 +96,7 @@ static inline void mdg_node_remove(struct mdg_node *node)
         node->next->at = node->at;
 }
 
+/* Intrusive doubly linked list with a sentinel head. */
 struct mdg_list {
     struct mdg_list *prev, *next;
 };

@@ -123,7 +123,9 @@ static bool nobody_answered(struct pub *p, const char *what)
 
 static unsigned long outstanding(const struct pub *p)
 {
-    return p->silent ? madang_client_queued(p->rooms.client) : p->sent - p->acked;
+    if (p->silent)
+        return madang_client_queued(p->rooms.client);
+    return p->sent > p->acked ? p->sent - p->acked : 0; /* one that nobody asked for is none */
 }
 
 /* Turns until at most `left` publications wait for their acknowledgement. */

@@ -59,11 +59,12 @@ static bool keep_piece(struct mdg_client_exchange *x, struct mdg_slice piece)
     return rc == 0;
 }
 
-/* False: the client is down. */
+/* False: the client is down. An answer holds a packet at least ("Payload"), or a server that gives
+ * empty ones would be asked for ever. */
 static bool take_packets(struct madang_client *c)
 {
     struct mdg_client_pair *e = c->pair;
-    int rc = mdg_utf8_valid(mdg_buf_slice(&e->in)) ? 1 : MDG_E_PROTO;
+    int rc = e->in.len && mdg_utf8_valid(mdg_buf_slice(&e->in)) ? 1 : MDG_E_PROTO;
     struct mdg_input rest = {e->in.data, e->in.len};
     while (rc == 1 && rest.len) {
         uint8_t *end = memchr(rest.data, MDG_EIO_SEPARATOR, rest.len);

@@ -32,13 +32,23 @@ static void on_connected(void *arg, int err, struct mdg_stream *s)
         mdg_client_lost(c, err);
 }
 
+static void drop_stream(struct mdg_client_exchange *x)
+{
+    if (x->stream)
+        mdg_client_drop_stream(x->stream);
+    x->stream = NULL;
+}
+
 int mdg_client_exchange_ask(struct mdg_client_exchange *x)
 {
     assert(!x->busy);
-    x->busy = true;
-    if (x->stream)
-        return x->user->ask(x);
-    return mdg_client_connect(x->client, &stream_user, x, on_connected, x, &x->connect);
+    if (x->stream && mdg_stream_closing(x->stream))
+        drop_stream(x);
+    int rc = x->stream
+                 ? x->user->ask(x)
+                 : mdg_client_connect(x->client, &stream_user, x, on_connected, x, &x->connect);
+    x->busy = rc == 0;
+    return rc;
 }
 
 static void write_line(struct mdg_writer *w, const char *name, const char *value)
@@ -104,13 +114,6 @@ bool mdg_client_exchange_ignore(struct mdg_client_exchange *x, struct mdg_slice 
     return true;
 }
 
-static void drop_stream(struct mdg_client_exchange *x)
-{
-    if (x->stream)
-        mdg_client_drop_stream(x->stream);
-    x->stream = NULL;
-}
-
 void mdg_client_exchange_end(struct mdg_client_exchange *x)
 {
     if (x->connect)
@@ -119,10 +122,12 @@ void mdg_client_exchange_end(struct mdg_client_exchange *x)
     drop_stream(x);
 }
 
+/* A server that answers before it has read everything wants no more of it: RFC 9112 9.3 lets the
+ * next request follow only behind the whole of this one. */
 static void response_over(struct mdg_client_exchange *x)
 {
     x->busy = false;
-    if (!x->keep)
+    if (!x->keep || (x->stream && x->stream->out_bytes))
         drop_stream(x);
     x->user->over(x);
 }

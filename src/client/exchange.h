@@ -38,7 +38,8 @@ struct mdg_client_exchange {
     bool by_end;                 /* the body ends with the connection */
 };
 
-/* Calls user->ask, now or once there is a connection. Not while it is busy. */
+/* Calls user->ask, now or once there is a connection. Not while it is busy, nor is it after an
+ * error. */
 int mdg_client_exchange_ask(struct mdg_client_exchange *x) MDG_NODISCARD;
 /* From `ask`. The target is followed by `more`; type and body: of a POST. MDG_E_TOO_BIG. */
 int mdg_client_exchange_write(struct mdg_client_exchange *x, const char *target, const char *more,

@@ -24,6 +24,7 @@ struct poll {
     struct mdg_buf answer;       /* to the message */
     char etag[ETAG_MAX];         /* of a server without cursors */
     bool parks;                  /* it is madang, and waits */
+    bool behind, news;           /* the request named a place; its answer held something */
     bool binary, json;           /* the message */
     uint64_t asked_ms;
 };
@@ -83,6 +84,8 @@ static int ask(struct mdg_client_exchange *x)
         more[0] = '\0';
     if (!p->parks && p->etag[0])
         snprintf(line, sizeof line, "If-None-Match: %s\r\n", p->etag);
+    p->behind = *position != '\0';
+    p->news = false;
     p->asked_ms = mdg_loop_now_ms(c->clients->loop);
     mdg_timer_start(c->clients->loop, &p->timer, (WAIT_S + GRACE_S) * 1000);
     int rc = mdg_client_exchange_get(x, c->url.target, more, line);
@@ -197,18 +200,23 @@ static bool take_messages(struct madang_client *c, struct mdg_slice body)
         for (mdg_json_array(rooms, &each); poll_of(c) == p && mdg_json_element(&each, &element);)
             tell_gap(c, element);
     }
-    while (poll_of(c) == p && mdg_json_element(&it, &element))
+    while (poll_of(c) == p && mdg_json_element(&it, &element)) {
+        p->news = true;
         mdg_client_message(c, element, false);
+    }
     if (poll_of(c) == p)
         mdg_client_remember(c, cursor);
     return true;
 }
 
-/* When this server may be asked again. */
+/* When this server may be asked again: at once if it waits, and had a reason to answer; "wait=0" in
+ * the URL keeps it from waiting. */
 static uint64_t pause_ms(const struct madang_client *c)
 {
-    uint64_t passed = mdg_loop_now_ms(c->clients->loop) - poll_of(c)->asked_ms;
-    return poll_of(c)->parks || passed >= EVERY_MS ? 0 : EVERY_MS - passed;
+    const struct poll *p = poll_of(c);
+    uint64_t passed = mdg_loop_now_ms(c->clients->loop) - p->asked_ms;
+    bool had_reason = p->parks && (p->news || !p->behind);
+    return had_reason || passed >= EVERY_MS ? 0 : EVERY_MS - passed;
 }
 
 static void received(struct mdg_client_exchange *x)
@@ -277,7 +285,10 @@ static int send_message(struct madang_client *c, struct mdg_slice data, bool bin
         return rc;
     p->binary = binary;
     p->json = !binary && is_publication(data);
-    return mdg_client_exchange_ask(&p->pair.send);
+    rc = mdg_client_exchange_ask(&p->pair.send);
+    if (rc < 0)
+        mdg_buf_consume(&p->pair.waiting, p->pair.waiting.len);
+    return rc;
 }
 
 static bool answered(struct mdg_client_exchange *x, const uint8_t *head)

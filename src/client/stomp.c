@@ -160,10 +160,11 @@ static void on_error(struct madang_client *c, const struct mdg_stomp_frame *f)
 
 static void on_receipt(struct madang_client *c, const struct mdg_stomp_frame *f)
 {
-    if (mdg_slice_eq(mdg_stomp_find(f, "receipt-id"), MDG_SLICE_LIT("subscribed")))
+    struct mdg_client_stomp *s = c->stomp;
+    if (!mdg_slice_eq(mdg_stomp_find(f, "receipt-id"), MDG_SLICE_LIT("subscribed")))
+        s->received += s->received < s->sent;
+    else if (s->connected && c->state == MDG_CLIENT_OPENING)
         mdg_client_opened(c, "stomp");
-    else
-        c->stomp->received++;
 }
 
 static void on_message(struct madang_client *c, const struct mdg_stomp_frame *f)

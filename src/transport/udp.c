@@ -97,15 +97,33 @@ static void welcome(struct mdg_udp_peer *peer, uint64_t nonce)
     mdg_udp_say(peer->hall, &peer->addr, &p);
 }
 
-/* The session's client has another address now (a NAT forgot it, a phone changed networks). */
+static bool is_same_client(const struct mdg_addr *a, const struct mdg_addr *b)
+{
+    uint8_t a_bytes[MDG_ADDR_KEY_MAX], b_bytes[MDG_ADDR_KEY_MAX];
+    struct mdg_slice a_key = mdg_slice(a_bytes, mdg_addr_client_key(a, a_bytes));
+    return mdg_slice_eq(a_key, mdg_slice(b_bytes, mdg_addr_client_key(b, b_bytes)));
+}
+
+/* From another port it is the same one; from another host it counts there. */
+static bool move_account(struct mdg_udp_peer *peer, const struct mdg_addr *to)
+{
+    struct mdg_account *account;
+    if (is_same_client(&peer->addr, to))
+        return true;
+    if (mdg_net_count_peer(peer->hall->net, to, &account) < 0)
+        return false;
+    mdg_account_put(peer->account);
+    peer->account = account;
+    return true;
+}
+
+/* The session's client has another address now (a NAT forgot it, a phone changed networks). It
+ * stays where it was when that host has as many as it may. */
 static void move_peer(struct mdg_udp_peer *peer, const struct mdg_addr *to, struct mdg_slice key)
 {
     struct mdg_map *map = &peer->hall->by_addr;
-    struct mdg_account *account;
-    if (mdg_net_count_peer(peer->hall->net, to, &account) < 0)
+    if (!move_account(peer, to))
         return;
-    mdg_account_put(peer->account);
-    peer->account = account;
     mdg_map_remove(map, mdg_slice(peer->key, peer->key_len));
     peer->addr = *to;
     peer->key_len = (uint8_t)key.len;
@@ -156,7 +174,7 @@ static void hello(struct mdg_udp_hall *hall, const struct mdg_addr *from, struct
     bool fresh = !peer;
     if (fresh)
         peer = new_peer(hall, from, key, false);
-    if (!peer || peer->closing)
+    if (!peer || peer->closing || !mdg_addr_eq(&peer->addr, from))
         return;
     peer->heard_ms = now_ms;
     peer->lost = false;

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { PER_HOST = 4, HEARD_MAX = 128 };
+
 struct fixture {
     struct mdg_loop *loop;
     struct mdg_net *net;
@@ -24,8 +26,6 @@ struct fixture {
     char got[4096];
     size_t len;
 };
-
-enum { HEARD_MAX = 128 };
 
 struct client {
     struct fixture *f;
@@ -96,7 +96,7 @@ static int setup(void **state)
     struct mdg_udp_config socket_config = {.recv_max = 4096};
     struct mdg_loop_config loop_config = {.kind = MDG_LOOP_SIM, .sim_seed = 1};
     struct mdg_sim_config sim_config = {.seed = 1};
-    f->accounts = mdg_accounts_new(4, seed);
+    f->accounts = mdg_accounts_new(PER_HOST, seed);
     struct mdg_net_config net_config = {.accounts = f->accounts};
     assert_int_equal(mdg_addr_parse_ip(&socket_config.addr, MDG_SLICE_LIT("127.0.0.1"), 1), 0);
     assert_int_equal(mdg_loop_new(&loop_config, &f->loop), 0);
@@ -145,16 +145,21 @@ static void on_client_closed(struct mdg_udp *u, int reason)
 static const struct mdg_udp_user client_user = {.on_datagram = on_heard,
                                                 .on_close = on_client_closed};
 
-static void open_at(struct fixture *f, struct client *c, uint16_t port)
+static void open_on(struct fixture *f, struct client *c, const char *host, uint16_t port)
 {
     struct mdg_udp_config at = {0};
-    assert_int_equal(mdg_addr_parse_ip(&at.addr, MDG_SLICE_LIT("127.0.0.1"), port), 0);
+    assert_int_equal(mdg_addr_parse_ip(&at.addr, mdg_slice_str(host), port), 0);
     memset(c, 0, sizeof *c);
     c->f = f;
     assert_int_equal(mdg_udp_new(f->net, &at, &client_user, c, &c->socket), 0);
     c->place = f->places++;
     assert_true(c->place < MDG_ARRAY_LEN(f->sockets));
     f->sockets[c->place] = c->socket;
+}
+
+static void open_at(struct fixture *f, struct client *c, uint16_t port)
+{
+    open_on(f, c, "127.0.0.1", port);
 }
 
 static void open_client(struct fixture *f, struct client *c)
@@ -408,6 +413,53 @@ static void a_session_moves_with_its_token(void **state)
     close_client(&d);
 }
 
+/* All that this host may have. */
+static void fill_host(struct fixture *f, const char *host, struct mdg_account *out[PER_HOST])
+{
+    struct mdg_addr addr;
+    assert_int_equal(mdg_addr_parse_ip(&addr, mdg_slice_str(host), 1), 0);
+    for (int i = 0; i < PER_HOST; i++)
+        (void)!mdg_net_count_peer(f->net, &addr, &out[i]); /* NULL where it is full */
+}
+
+static void empty_host(struct mdg_account *out[PER_HOST])
+{
+    for (int i = 0; i < PER_HOST; i++)
+        mdg_account_put(out[i]);
+}
+
+static void a_session_moves_to_another_port_of_a_full_host_but_not_to_another_host(void **state)
+{
+    struct fixture *f = *state;
+    struct client c, d, far;
+    struct mdg_account *near_ones[PER_HOST], *far_ones[PER_HOST];
+    open_client(f, &c);
+    open_client(f, &d);
+    open_on(f, &far, "127.0.0.2", 0);
+    come_in(f, &c, 0);
+    fill_host(f, "127.0.0.1", near_ones);
+    fill_host(f, "127.0.0.2", far_ones);
+    memcpy(d.token, c.token, sizeof d.token);
+    memcpy(far.token, c.token, sizeof far.token);
+    come_in(f, &d, 0);
+    say_hello(&far, 0);
+    assert_true(hear(f, &far, 500));
+    assert_int_equal(far.last.type, MDG_UDP_COOKIE);
+    far.cookie = far.last.cookie;
+    say_hello(&far, 0);
+    assert_false(hear(f, &far, 500));
+    assert_false(hear(f, &d, 20)); /* nor is anybody else told of it */
+    say(f, "still here");
+    assert_true(hear(f, &d, 500));
+    assert_memory_equal(d.last.body.data, "still here", 10);
+    assert_int_equal(f->opened, 1);
+    empty_host(near_ones);
+    empty_host(far_ones);
+    close_client(&c);
+    close_client(&d);
+    close_client(&far);
+}
+
 static void silence_and_good_byes_end_sessions(void **state)
 {
     struct fixture *f = *state;
@@ -648,6 +700,7 @@ int main(void)
         TEST(what_was_lost_is_asked_for_again),
         TEST(acknowledged_delivery_repeats_until_it_is_heard),
         TEST(a_session_moves_with_its_token),
+        TEST(a_session_moves_to_another_port_of_a_full_host_but_not_to_another_host),
         TEST(silence_and_good_byes_end_sessions),
         TEST(the_hall_has_room_for_so_many),
         TEST(a_forged_sender_is_sent_little),

@@ -12,7 +12,7 @@ enum { LINE_MAX_BYTES = 1 << 20, READ_BYTES = 65536 };
 struct cat {
     struct connection connection;
     struct madang_client *client; /* NULL: gone */
-    bool binary, was_open, failed, full;
+    bool binary, was_open, failed;
     bool input_over, done;
     bool ask;           /* Socket.IO: for an acknowledgement of each event */
     const char *answer; /* to events that ask for one; NULL: none */
@@ -103,12 +103,6 @@ static void on_answer(struct madang_client *client, int err, const char *json, s
     show(c, json, len, false);
 }
 
-static void on_drained(struct madang_client *client, void *arg)
-{
-    (void)client;
-    ((struct cat *)arg)->full = false;
-}
-
 static void on_unsent(struct madang_client *client, int err, void *arg)
 {
     (void)client;
@@ -144,7 +138,6 @@ static void on_down(struct madang_client *client, int code, const char *reason, 
 
 static const struct madang_client_handlers handlers = {.on_open = on_open,
                                                        .on_message = on_message,
-                                                       .on_drained = on_drained,
                                                        .on_unsent = on_unsent,
                                                        .on_down = on_down,
                                                        .on_event = on_event};
@@ -170,7 +163,6 @@ static void send_line(struct cat *c, size_t len)
     int rc = send_text(c, len);
     if (rc < 0)
         note_unsent(&c->connection, rc);
-    c->full = madang_client_queued(c->client) > LINE_MAX_BYTES / 2;
 }
 
 static void send_lines(struct cat *c)
@@ -203,11 +195,17 @@ static void read_input(struct cat *c)
     send_lines(c);
 }
 
+/* Asked anew in each turn: what leaves a queue below the client's own buffer tells nobody. */
+static bool is_full(const struct cat *c)
+{
+    return madang_client_queued(c->client) > LINE_MAX_BYTES / 2;
+}
+
 static int talk(struct cat *c, struct madang_clients *clients)
 {
     while (c->client) {
         struct pollfd fds[2] = {{madang_clients_fd(clients), POLLIN, 0},
-                                {c->input_over || c->full ? -1 : STDIN_FILENO, POLLIN, 0}};
+                                {c->input_over || is_full(c) ? -1 : STDIN_FILENO, POLLIN, 0}};
         long long left = c->leave_ms ? c->leave_ms - now_ms() : -1;
         if (c->leave_ms && left <= 0) {
             madang_client_close(c->client, 1000, "");

@@ -30,6 +30,22 @@ test("cat on text lines meets the room", async (t) => {
   assert.match(out, /: typed in cat/);
 });
 
+test("cat waits for a server that reads slowly, and goes on", async (t) => {
+  const lines = "x".repeat(99).concat("\n").repeat(160_000);
+  let heard = 0;
+  const server = net.createServer((socket) => {
+    socket.pause();
+    setTimeout(() => socket.resume(), 500);
+    socket.on("data", (bytes) => (heard += bytes.length));
+    socket.on("error", () => {});
+  });
+  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  const { code } = await run(t, ["cat", "-q", `tcp://127.0.0.1:${server.address().port}`], { input: lines });
+  server.close();
+  assert.equal(code, 0);
+  assert.equal(heard, lines.length);
+});
+
 test("cat comes in over UDP by itself", async (t) => {
   const server = await t.server();
   const cat = new Tool(t, ["cat", "-q", `udp://127.0.0.1:${server.port}`], { input: null });

@@ -142,7 +142,8 @@ static int64_t read_head(struct mdg_client_exchange *x, struct mdg_input in)
         mdg_client_down(x->client, MDG_CLOSE_ABNORMAL, "the answer is not HTTP");
         return n;
     }
-    if (x->head.status / 100 == 1) { /* RFC 9110 15.2: another one follows */
+    /* RFC 9110 15.2: another one follows, but behind a 101 that nobody asked for. */
+    if (x->head.status / 100 == 1 && x->head.status != 101) {
         mdg_http_head_init(&x->head, MDG_HTTP_RESPONSE);
         return n;
     }

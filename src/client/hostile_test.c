@@ -25,6 +25,7 @@ struct server {
     struct connection connections[CONNECTIONS_MAX];
     size_t count;
     void (*take)(struct server *s, struct connection *c, const char *text);
+    const char *nonsense;
     bool second; /* what the test waits for */
 };
 
@@ -55,12 +56,18 @@ static int setup(void **state)
     return 0;
 }
 
+static void hang_up(struct server *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        close(s->connections[i].fd);
+    s->count = 0;
+}
+
 static int teardown(void **state)
 {
     struct fixture *f = *state;
     madang_clients_free(f->clients);
-    for (size_t i = 0; i < f->server.count; i++)
-        close(f->server.connections[i].fd);
+    hang_up(&f->server);
     close(f->server.fd);
     free(f);
     return 0;
@@ -284,6 +291,52 @@ static void receipts_that_nobody_asked_for_count_for_nothing(void **state)
     assert_in_range(madang_client_queued(f->client), 1, 1000);
 }
 
+/* ---- every kind of client ---- */
+
+static const char *const nonsense[] = {
+    "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nx",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nx",
+    "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nabc",
+    ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+     "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n\x81\x7f\xff"),
+    "HTTP/1.1 204 No Content\r\n\r\n0{\"sid\":\"\\u0000\"}",
+    "CONNECTED\nversion:9.9\n\ncontent",
+    "\x16\x03\x01\xff\xff\x01\xff\xff",
+};
+
+static void answer_nonsense(struct server *s, struct connection *c, const char *text)
+{
+    (void)text;
+    say(c, s->nonsense, strlen(s->nonsense));
+}
+
+static void nonsense_ends_every_client_of_http(void **state)
+{
+    static const char *const schemes[] = {"ws",         "http",     "poll",  "sockjs",
+                                          "sockjs+xhr", "stomp+ws", "sio",   "eio",
+                                          "sio+poll",   "eio+poll", "stomp", "tcp"};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < MDG_ARRAY_LEN(schemes) * MDG_ARRAY_LEN(nonsense); i++) {
+        const char *scheme = schemes[i / MDG_ARRAY_LEN(nonsense)];
+        bool text = strcmp(scheme, "tcp") == 0 || strcmp(scheme, "stomp") == 0;
+        f->server.nonsense = nonsense[i % MDG_ARRAY_LEN(nonsense)];
+        f->server.heard = f->downs = 0;
+        open_client(f, scheme, strcmp(scheme, "poll") == 0 ? "/poll" : "/x", answer_nonsense);
+        for (uint64_t end = now_ms() + LOOK_MS / 10; f->downs == 0 && now_ms() < end;)
+            turn(f);
+        if (!text && f->downs == 0)
+            fail_msg("%s lives on after %s", scheme, f->server.nonsense);
+        assert_in_range(f->server.heard, 0, 3);
+        if (f->client)
+            madang_client_close(f->client, 1000, "");
+        hang_up(&f->server);
+        for (uint64_t end = now_ms() + PATIENCE_MS; f->client && now_ms() < end;)
+            turn(f);
+        assert_null(f->client);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -294,6 +347,7 @@ int main(void)
         TEST(an_answer_without_a_packet_ends_a_session),
         TEST(what_is_said_after_an_early_answer_arrives),
         TEST(receipts_that_nobody_asked_for_count_for_nothing),
+        TEST(nonsense_ends_every_client_of_http),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

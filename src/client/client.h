@@ -225,6 +225,8 @@ int mdg_client_eio_input(struct madang_client *c, struct mdg_input in, bool bina
 /* A message of Engine.IO. */
 int mdg_client_eio_message(struct madang_client *c, struct mdg_slice data,
                            bool binary) MDG_NODISCARD;
+/* eio_poll.c: a binary message of this length fits into what the server takes at once. */
+bool mdg_client_eio_takes_bytes(const struct madang_client *c, size_t len);
 void mdg_client_eio_goodbye(struct madang_client *c);
 void mdg_client_eio_free(struct madang_client *c);
 

@@ -113,12 +113,27 @@ static int start(struct madang_client *c)
     return mdg_client_exchange_ask(&pair->receive);
 }
 
+static uint64_t payload_max(const struct madang_client *c)
+{
+    return c->eio->max_payload ? c->eio->max_payload : PAYLOAD_MAX;
+}
+
+static size_t encoded_len(size_t len, bool binary)
+{
+    return binary ? 1 + mdg_base64_encoded_len(len) : len;
+}
+
+bool mdg_client_eio_takes_bytes(const struct madang_client *c, size_t len)
+{
+    return c->url.kind != MDG_CLIENT_EIO_POLL || encoded_len(len, true) <= payload_max(c);
+}
+
 /* data is a packet as a WebSocket carries it. */
 static int send_packet(struct madang_client *c, struct mdg_slice data, bool binary)
 {
     struct mdg_client_pair *e = c->pair;
-    size_t len = (binary ? 1 + mdg_base64_encoded_len(data.len) : data.len) + 1;
-    uint64_t most = c->eio->max_payload ? c->eio->max_payload : PAYLOAD_MAX;
+    size_t len = encoded_len(data.len, binary) + 1;
+    uint64_t most = payload_max(c);
     struct mdg_writer w;
     if (!binary && !mdg_utf8_valid(data))
         return MDG_E_UNSUPPORTED;

@@ -26,6 +26,7 @@ struct server {
     size_t count;
     void (*take)(struct server *s, struct connection *c, const char *text);
     const char *nonsense;
+    bool greeted;
     bool second; /* what the test waits for */
 };
 
@@ -34,6 +35,7 @@ struct fixture {
     struct madang_clients *clients;
     struct madang_client *client;
     unsigned opens, downs, messages;
+    bool open;
     char reason[128];
 };
 
@@ -136,6 +138,7 @@ static void on_open(struct madang_client *client, const char *subprotocol, void 
     (void)client;
     (void)subprotocol;
     f->opens++;
+    f->open = true;
 }
 
 static void on_message(struct madang_client *client, const void *data, size_t len, bool binary,
@@ -228,6 +231,35 @@ static void an_answer_without_a_packet_ends_a_session(void **state)
     assert_int_equal(f->server.heard, 2);
 }
 
+static void take_little(struct server *s, struct connection *c, const char *text)
+{
+    static const char open[] =
+        "0{\"sid\":\"x\",\"upgrades\":[],\"pingInterval\":25000,\"pingTimeout\":20000,"
+        "\"maxPayload\":100}";
+    if (strncmp(text, "POST", 4) == 0) {
+        respond(c, "ok");
+        s->second |= strstr(text, "42[\"message\",\"later\"]") != NULL;
+    } else if (!strstr(text, "sid=")) {
+        respond(c, open);
+    } else if (!s->greeted) {
+        s->greeted = true;
+        respond(c, "40{\"sid\":\"y\"}");
+    }
+}
+
+/* Its packet would be on the way already, and wait for it for ever. */
+static void an_attachment_that_is_too_long_for_the_server_is_not_begun(void **state)
+{
+    struct fixture *f = *state;
+    char bytes[200] = "";
+    open_client(f, "sio+poll", "/", take_little);
+    wait_for(f, &f->open);
+    assert_int_equal(madang_client_send(f->client, bytes, sizeof bytes, true), MADANG_E_TOO_BIG);
+    assert_int_equal(madang_client_send(f->client, "later", 5, false), 0);
+    wait_for(f, &f->server.second);
+    assert_int_equal(f->downs, 0);
+}
+
 /* ---- SockJS by requests ---- */
 
 static void answer_before_all_is_there(struct server *s, struct connection *c, const char *text)
@@ -253,9 +285,7 @@ static void what_is_said_after_an_early_answer_arrives(void **state)
     assert_non_null(much);
     memset(much, 'x', MUCH);
     open_client(f, "sockjs+xhr", "/echo", answer_before_all_is_there);
-    for (uint64_t end = now_ms() + PATIENCE_MS; f->opens == 0 && now_ms() < end;)
-        turn(f);
-    assert_int_equal(f->opens, 1);
+    wait_for(f, &f->open);
     assert_int_equal(madang_client_send(f->client, much, MUCH, false), 0);
     look(f, LOOK_MS);
     assert_int_equal(madang_client_send(f->client, "second", 6, false), 0);
@@ -345,6 +375,7 @@ int main(void)
         TEST(a_poll_that_does_not_wait_is_not_asked_without_end),
         TEST(a_poll_that_brings_something_is_asked_again_at_once),
         TEST(an_answer_without_a_packet_ends_a_session),
+        TEST(an_attachment_that_is_too_long_for_the_server_is_not_begun),
         TEST(what_is_said_after_an_early_answer_arrives),
         TEST(receipts_that_nobody_asked_for_count_for_nothing),
         TEST(nonsense_ends_every_client_of_http),

@@ -128,6 +128,8 @@ static int send_bytes(struct madang_client *c, const char *event, struct mdg_sli
 {
     struct mdg_client_sio *s = c->sio;
     const struct packet p = {.type = MDG_SIO_BINARY_EVENT, .attachments = 1, .event = event};
+    if (!mdg_client_eio_takes_bytes(c, data.len))
+        return MDG_E_TOO_BIG; /* once its packet has gone, nothing else may */
     int rc = mdg_buf_append(&s->owed, data);
     if (rc < 0)
         return rc;
@@ -138,8 +140,8 @@ static int send_bytes(struct madang_client *c, const char *event, struct mdg_sli
     }
     s->owes = true;
     s->said_ms = mdg_loop_now_ms(c->clients->loop);
-    rc = pay(c);
-    return rc == MDG_E_FULL ? 0 : rc;
+    (void)!pay(c); /* what does not go now is owed */
+    return 0;
 }
 
 static int send_message(struct madang_client *c, const struct mdg_client_out *out)

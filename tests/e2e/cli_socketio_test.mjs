@@ -204,10 +204,13 @@ test("our own targets answer as the reference does", async (t) => {
     for (const namespace of ["", "/custom"]) {
       const { lines, err } = await run(t, ["cat", "-q", "-n", "3", "--auth", '{"a":1}', `${kind}://127.0.0.1:${target.port}${namespace}`],
         { input: 'text\n["message",{"b":2}]\n' });
-      assert.deepEqual(lines.map((l) => JSON.parse(l)), [["auth", { a: 1 }], ["message-back", "text"], ["message-back", { b: 2 }]], err);
+      const events = lines.map((l) => JSON.parse(l));
+      /* The target says `auth` a moment behind the answer to CONNECT; what was typed may be back before. */
+      assert.deepEqual(events.filter(([name]) => name === "auth"), [["auth", { a: 1 }]], err);
+      assert.deepEqual(events.filter(([name]) => name !== "auth"), [["message-back", "text"], ["message-back", { b: 2 }]], err);
     }
     const ack = await run(t, ["cat", "-q", "-n", "2", "--ack", `${kind}://127.0.0.1:${target.port}`], { input: '["message-with-ack",1,"2"]\n' });
-    assert.equal(ack.lines[1], 'ack [1,"2"]');
+    assert.ok(ack.lines.includes('ack [1,"2"]'), ack.out);
   }
   const app = await startTarget(t, "target_sio_app");
   const refused = await run(t, ["cat", `sio://127.0.0.1:${app.port}/no`]);

@@ -116,8 +116,9 @@ MADANG_API int madang_clients_fd(const struct madang_clients *clients);
 MADANG_API int madang_clients_step(struct madang_clients *clients, int timeout_ms);
 
 /* Starts connecting; nothing is called from inside. The options' texts are copied; handlers must
- * live as long as the client. MADANG_E_SYNTAX: the URL or the proxy's; MADANG_E_UNSUPPORTED: its
- * scheme; MADANG_E_NO_MEMORY; -errno: the CA file. */
+ * live as long as the client. MADANG_E_SYNTAX: the URL, the proxy's, or a line break in a text
+ * that goes into a request; MADANG_E_UNSUPPORTED: its scheme; MADANG_E_NO_MEMORY; -errno: the CA
+ * file. */
 MADANG_API int madang_client_open(struct madang_clients *clients,
                                   const struct madang_client_options *options,
                                   const struct madang_client_handlers *handlers, void *arg,

@@ -367,6 +367,25 @@ static void nonsense_ends_every_client_of_http(void **state)
     }
 }
 
+/* ---- what the caller was given by somebody else ---- */
+
+static void line_breaks_forge_no_header_lines(void **state)
+{
+    static const struct madang_client_handlers handlers = {
+        .on_open = on_open, .on_message = on_message, .on_down = on_down};
+    static const char forged[] = "/x HTTP/1.1\r\nCookie: mine";
+    const struct madang_client_options options[] = {
+        {.url = "sio+poll://127.0.0.1", .path = forged},
+        {.url = "poll://127.0.0.1/poll", .position = forged},
+        {.url = "sse://127.0.0.1/sse", .origin = forged},
+        {.url = "ws://127.0.0.1/", .subprotocols = forged},
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < MDG_ARRAY_LEN(options); i++)
+        assert_int_equal(madang_client_open(f->clients, &options[i], &handlers, f, &f->client),
+                         MADANG_E_SYNTAX);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -379,6 +398,7 @@ int main(void)
         TEST(what_is_said_after_an_early_answer_arrives),
         TEST(receipts_that_nobody_asked_for_count_for_nothing),
         TEST(nonsense_ends_every_client_of_http),
+        TEST(line_breaks_forge_no_header_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -176,6 +176,17 @@ static int prepare(struct madang_client *c, const struct madang_client_options *
     return rc;
 }
 
+/* Texts that go into a request's lines: a line break in one of them would forge others. */
+static int check_texts(const struct madang_client_options *o)
+{
+    const char *const texts[] = {o->subprotocols, o->origin, o->path, o->position};
+    for (size_t i = 0; i < MDG_ARRAY_LEN(texts); i++) {
+        if (texts[i] && strpbrk(texts[i], "\r\n"))
+            return MDG_E_SYNTAX;
+    }
+    return 0;
+}
+
 int madang_client_open(struct madang_clients *clients, const struct madang_client_options *options,
                        const struct madang_client_handlers *handlers, void *arg,
                        struct madang_client **out)
@@ -192,6 +203,8 @@ int madang_client_open(struct madang_clients *clients, const struct madang_clien
     int rc = copy_options(c, options);
     if (rc == 0)
         rc = options->url ? mdg_client_url_parse(&c->url, options->url) : MDG_E_SYNTAX;
+    if (rc == 0)
+        rc = check_texts(options);
     c->carrier = carriers[c->url.kind];
     c->protocol = protocols[c->url.layer];
     if (rc == 0)

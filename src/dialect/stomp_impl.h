@@ -73,15 +73,15 @@ struct mdg_stomp {
     struct mdg_link *link;
     struct mdg_list in_server;
     struct mdg_stomp_dec dec;
-    struct mdg_buf in;      /* an incomplete frame, or what waits behind `hold` */
+    struct mdg_buf in;              /* an incomplete frame, or what waits behind `hold` */
     struct mdg_stomp_pending *hold; /* no frame is taken before it is done; NULL: none */
     struct mdg_stomp_late *late;    /* a SUBSCRIBE that waits for what came before it; or NULL */
-    struct mdg_buf control; /* answers that wait for the link */
-    uint16_t close_code;    /* close once they have gone out; 0: no */
-    uint8_t phase;          /* enum mdg_stomp_phase */
-    bool heard, said;       /* since the last beat */
-    uint8_t silent;         /* beats in a row in which nothing was heard */
-    bool in_session;        /* session is initialised */
+    struct mdg_buf control;         /* answers that wait for the link */
+    uint16_t close_code;            /* close once they have gone out; 0: no */
+    uint8_t phase;                  /* enum mdg_stomp_phase */
+    bool heard, said;               /* since the last beat */
+    uint8_t silent;                 /* beats in a row in which nothing was heard */
+    bool in_session;                /* session is initialised */
     uint32_t sub_count, tx_count, pending_count, ended_count;
     size_t tx_bytes;
     struct mdg_list subs, txs, pendings;
@@ -106,8 +106,8 @@ void mdg_stomp_fail(struct mdg_stomp *c, const struct mdg_stomp_frame *f, const 
                     const char *fmt, ...) MDG_PRINTF(4, 5);
 /* The same for an error code of the hub or the queues. */
 void mdg_stomp_fail_code(struct mdg_stomp *c, const struct mdg_stomp_frame *f, int err);
-/* A frame changes what a durable subscription collects, on the worker of its queue, while rooms have
- * an order of their own: the frames behind it wait until p is done. */
+/* A frame changes what a durable subscription collects, on the worker of its queue, while rooms
+ * have an order of their own: the frames behind it wait until p is done. */
 void mdg_stomp_hold(struct mdg_stomp *c, struct mdg_stomp_pending *p);
 void mdg_stomp_release(struct mdg_stomp *c, const struct mdg_stomp_pending *p);
 /* stomp_subs.c: a frame is done; perhaps the late SUBSCRIBE was waiting for it. */

@@ -211,10 +211,8 @@ static void show_cookie(struct rooms *r, const char *text, size_t len)
         r->on_ready(r);
 }
 
-void rooms_message(struct rooms *r, const void *data, size_t len)
+static void take_unit(struct rooms *r, const char *data, size_t len)
 {
-    while (len && ((const char *)data)[len - 1] == '\n') /* a datagram's */
-        len--;
     json_t *unit = json_loadb(data, len, JSON_ALLOW_NUL, NULL);
     const char *type = unit_text(unit, "type");
     if (*type)
@@ -222,6 +220,27 @@ void rooms_message(struct rooms *r, const void *data, size_t len)
     else if (!unit)
         show_cookie(r, data, len);
     json_decref(unit);
+}
+
+/* What a turn of the server had to say to us alone came as one datagram, a line each. */
+static void take_datagram(struct rooms *r, const char *at, size_t len)
+{
+    const char *end = at + len;
+    while (at < end) {
+        const char *line_end = memchr(at, '\n', (size_t)(end - at));
+        line_end = line_end ? line_end : end;
+        if (line_end > at)
+            take_unit(r, at, (size_t)(line_end - at));
+        at = line_end + 1;
+    }
+}
+
+void rooms_message(struct rooms *r, const void *data, size_t len)
+{
+    if (url_of(r->url, "udp"))
+        take_datagram(r, data, len);
+    else
+        take_unit(r, data, len);
 }
 
 void rooms_event(struct rooms *r, const struct madang_client_event *event)

@@ -488,6 +488,7 @@ static void a_flood_of_small_units_takes_many_turns_and_arrives_whole(void **sta
     assert_in_range(h.units, 1, UNITS / 2);
     TEST_NET_UNTIL(&f->net, h.units == UNITS);
     close(fd);
+    TEST_NET_UNTIL(&f->net, h.closes == 1); /* it writes into h */
     free(wire);
 }
 

@@ -259,10 +259,11 @@ void mdg_stomp_hold(struct mdg_stomp *c, struct mdg_stomp_pending *p)
 /* Not at once: whoever tells of the end is in the middle of something. */
 void mdg_stomp_release(struct mdg_stomp *c, const struct mdg_stomp_pending *p)
 {
-    if (c->hold != p || c->phase == MDG_STOMP_FINISHED)
+    if (c->hold != p)
         return;
-    c->hold = NULL;
-    mdg_timer_start(c->server->loop, &c->timer_hold, 0);
+    c->hold = NULL; /* p is about to be freed */
+    if (c->phase != MDG_STOMP_FINISHED)
+        mdg_timer_start(c->server->loop, &c->timer_hold, 0);
 }
 
 static int on_input(struct mdg_link *l, struct mdg_input in, bool binary)
